@@ -1,0 +1,306 @@
+"""Reads and writes the archive format, and knows no model: see ``ARCHIVE_FORMAT.md``, which this file follows.
+
+Everything that comes from a file is checked here before anything is allocated or decoded. May import ``errors``.
+"""
+
+import binascii
+import hashlib
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
+
+from llmzip.errors import ArchiveError, UnsupportedVersionError
+
+SUFFIX = ".llmz"
+MAGIC = b"\xf8lz"
+FORMAT_VERSION = 1
+FINGERPRINT_BYTES = 6
+
+MODEL, ZSTD, STORED, END, END_WITH_INDEX = 1, 2, 3, 0, 4
+KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored"}
+
+MAXIMUM_FRAME_BYTES = 1 << 24
+MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
+MAXIMUM_STREAMS = 256
+MAXIMUM_HEAD_TOKENS = 4096
+_MAXIMUM_FRAMES = 1 << 24
+_SCAN_BYTES = 2 * (MAXIMUM_PAYLOAD_BYTES + 64)
+
+
+@dataclass(frozen=True)
+class FrameInfo:
+    """Where a frame lies and what it says of itself; the last three are 0 unless ``kind`` is "model"."""
+
+    kind: str
+    offset: int
+    header_bytes: int
+    payload_bytes: int
+    original_bytes: int
+    token_count: int = 0
+    streams: int = 0
+    head_tokens: int = 0
+
+    @property
+    def archive_bytes(self) -> int:
+        """Bytes of the frame in the archive."""
+        return self.header_bytes + self.payload_bytes
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame with its payload, whose check has been made."""
+
+    info: FrameInfo
+    payload: bytes
+    content_check: int
+
+
+@dataclass(frozen=True)
+class ArchiveInfo:
+    """One member of an archive file."""
+
+    predictor_name: str
+    fingerprint: bytes
+    format_version: int
+    offset: int
+    header_bytes: int
+    trailer_bytes: int
+    frames: tuple[FrameInfo, ...]
+
+    @property
+    def original_bytes(self) -> int:
+        """Bytes that the member decodes to."""
+        return sum(frame.original_bytes for frame in self.frames)
+
+    @property
+    def archive_bytes(self) -> int:
+        """Bytes of the whole member."""
+        return self.header_bytes + self.trailer_bytes + sum(frame.archive_bytes for frame in self.frames)
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value >= 0x80:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def pack_header(predictor_name: str, fingerprint: bytes) -> bytes:
+    """The header of a member. ``fingerprint`` is cut to its first 6 bytes."""
+    name = predictor_name.encode()
+    if not 1 <= len(name) <= 255:
+        raise ValueError(f"a predictor name of {len(name)} bytes does not fit the format")
+    head = MAGIC + bytes((FORMAT_VERSION, len(name))) + name + fingerprint[:FINGERPRINT_BYTES]
+    return head + struct.pack("<H", binascii.crc_hqx(head, 0))
+
+
+def pack_frame(
+    kind: int, original: bytes, payload: bytes, token_count: int = 0, streams: int = 0, head_tokens: int = 0
+) -> bytes:
+    """A whole frame. ``kind`` is MODEL, ZSTD or STORED."""
+    fields = bytes((kind,)) + _varint(len(original)) + _varint(len(payload))
+    if kind == MODEL:
+        fields += _varint(token_count) + _varint(streams) + _varint(head_tokens)
+    check = zlib.crc32(payload, zlib.crc32(fields))
+    return fields + struct.pack("<II", check, zlib.crc32(original)) + payload
+
+
+def pack_end(frame_sizes: list[tuple[int, int]], digest: bytes) -> bytes:
+    """The end of a member. ``frame_sizes``: (archive bytes, original bytes) of every frame."""
+    if len(frame_sizes) <= 1:
+        return bytes((END,))
+    fields = bytes((END_WITH_INDEX,)) + _varint(len(frame_sizes))
+    fields += b"".join(_varint(size) for size, _ in frame_sizes) + b"".join(_varint(size) for _, size in frame_sizes)
+    fields += digest
+    return fields + struct.pack("<II", zlib.crc32(fields), len(fields) + 8)
+
+
+def new_digest() -> "hashlib.blake2b":
+    """The running digest of a member's original bytes."""
+    return hashlib.blake2b(digest_size=8)
+
+
+class ByteReader:
+    """A source read in order, that knows its position and turns a short read into an error."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self._ahead = source, b""
+        self.position = 0
+
+    def take(self, size: int) -> bytes:
+        """Exactly ``size`` bytes, or ArchiveError."""
+        data = self._ahead[:size]
+        self._ahead = self._ahead[size:]
+        while len(data) < size:
+            more = self._source.read(size - len(data))
+            if not more:
+                raise ArchiveError(f"the archive is cut short at byte {self.position + len(data)}: get a whole copy")
+            data += more
+        self.position += size
+        return data
+
+    def at_end(self) -> bool:
+        """Whether no byte is left."""
+        if not self._ahead:
+            self._ahead = self._source.read(1)
+        return not self._ahead
+
+    def varint(self, raw: bytearray, low: int, high: int, what: str) -> int:
+        """A varint from ``low`` to ``high``; its bytes are appended to ``raw``."""
+        value, shift = 0, 0
+        while True:
+            byte = self.take(1)[0]
+            raw.append(byte)
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+            if shift >= 35:
+                raise ArchiveError(f"{what} at byte {self.position} is not a number: the archive is damaged")
+        if (shift > 7 and byte == 0) or not low <= value <= high:
+            raise ArchiveError(f"{what} is {value}, outside {low} to {high}: the archive is damaged")
+        return value
+
+
+def read_header(reader: ByteReader) -> ArchiveInfo:
+    """The header at the reader's position, with no frames yet."""
+    offset = reader.position
+    raw = reader.take(4)
+    if raw[:3] != MAGIC:
+        where = "this is" if offset == 0 else f"byte {offset} begins"
+        raise ArchiveError(f"{where} not an llmzip archive: check the file name")
+    if raw[3] != FORMAT_VERSION:
+        if raw[3] > FORMAT_VERSION:
+            raise UnsupportedVersionError(f"format version {raw[3]} is newer than this llmzip: upgrade llmzip")
+        raise ArchiveError(f"format version {raw[3]} does not exist: the archive is damaged")
+    length = reader.take(1)
+    rest = reader.take(length[0] + FINGERPRINT_BYTES)
+    (check,) = struct.unpack("<H", reader.take(2))
+    if check != binascii.crc_hqx(raw + length + rest, 0):
+        raise ArchiveError("the header is damaged: get another copy")
+    try:
+        name = rest[: length[0]].decode()
+    except UnicodeDecodeError:
+        raise ArchiveError("the predictor name is not text: the archive is damaged") from None
+    return ArchiveInfo(name, rest[length[0] :], raw[3], offset, reader.position - offset, 0, ())
+
+
+@dataclass(frozen=True)
+class End:
+    """The end record of a member."""
+
+    record_bytes: int
+    archive_sizes: tuple[int, ...] = ()
+    original_sizes: tuple[int, ...] = ()
+    digest: bytes = b""
+
+    def check(self, frames: list[FrameInfo], digest: bytes | None) -> None:
+        """ArchiveError unless the record fits the frames; ``digest`` is None where they were not all decoded."""
+        if not self.digest:
+            if len(frames) > 1:
+                raise ArchiveError("the index is missing: the archive is damaged")
+            return
+        if self.archive_sizes != tuple(frame.archive_bytes for frame in frames) or self.original_sizes != tuple(
+            frame.original_bytes for frame in frames
+        ):
+            raise ArchiveError("the index does not fit the frames: a frame is missing or out of place")
+        if digest is not None and self.digest != digest:
+            raise ArchiveError("the digest of the whole text is wrong: frames are missing or out of place")
+
+
+def read_record(reader: ByteReader) -> Frame | End:
+    """The frame or the end record at the reader's position, its check made."""
+    offset = reader.position
+    raw = bytearray(reader.take(1))
+    kind = raw[0]
+    if kind == END:
+        return End(1)
+    if kind == END_WITH_INDEX:
+        return _read_index(reader)
+    if kind not in KINDS:
+        raise ArchiveError(f"byte {offset} begins no frame: the archive is damaged")
+    original_bytes = reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame")
+    payload_bytes = reader.varint(raw, 0, MAXIMUM_PAYLOAD_BYTES, "the size of a payload")
+    tokens = streams = head = 0
+    if kind == MODEL:
+        tokens = reader.varint(raw, 1, original_bytes, "the token count")
+        streams = reader.varint(raw, 1, MAXIMUM_STREAMS, "the number of streams")
+        head = reader.varint(raw, 0, min(tokens, MAXIMUM_HEAD_TOKENS), "the number of head tokens")
+        if streams > max(1, tokens - head):
+            raise ArchiveError("a frame has more streams than tokens: the archive is damaged")
+    check, content_check = struct.unpack("<II", reader.take(8))
+    info = FrameInfo(
+        KINDS[kind], offset, reader.position - offset, payload_bytes, original_bytes, tokens, streams, head
+    )
+    payload = reader.take(payload_bytes)
+    if check != zlib.crc32(payload, zlib.crc32(raw)):
+        raise ArchiveError(f"the frame at byte {offset} is damaged: get another copy, or save the rest with --recover")
+    return Frame(info, payload, content_check)
+
+
+def _read_index(reader: ByteReader) -> End:
+    start = reader.position - 1
+    raw = bytearray((END_WITH_INDEX,))
+    count = reader.varint(raw, 2, _MAXIMUM_FRAMES, "the number of frames")
+    limit = MAXIMUM_PAYLOAD_BYTES + 64
+    sizes = tuple(reader.varint(raw, 1, limit, "the size of a frame") for _ in range(count))
+    original_sizes = tuple(reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame") for _ in range(count))
+    digest = reader.take(8)
+    check, length = struct.unpack("<II", reader.take(8))
+    if check != zlib.crc32(raw + digest) or length != reader.position - start:
+        raise ArchiveError("the index is damaged: get another copy, or save the frames with --recover")
+    return End(length, sizes, original_sizes, digest)
+
+
+def read_members(source: BinaryIO) -> Iterator[ArchiveInfo]:
+    """Each member of an archive file, its frames read and checked but not decoded."""
+    reader = ByteReader(source)
+    while True:
+        info = read_header(reader)
+        frames: list[FrameInfo] = []
+        while isinstance(record := read_record(reader), Frame):
+            frames.append(record.info)
+        record.check(frames, None)
+        yield replace(info, frames=tuple(frames), trailer_bytes=record.record_bytes)
+        if reader.at_end():
+            return
+
+
+def read_info(source: BinaryIO) -> list[ArchiveInfo]:
+    """What is in an archive file, one entry a member. Loads no model. Raises ArchiveError, UnsupportedVersionError."""
+    return list(read_members(source))
+
+
+def find_next_frame(source: BinaryIO, start: int) -> int | None:
+    """The first offset from ``start`` at which a whole frame, an end record or a header lies; None if there is none.
+
+    For recovery only: tries every byte, so that damage to one frame's header does not hide the frames after it.
+    """
+    source.seek(start)
+    data, base = source.read(_SCAN_BYTES), start
+    while data:
+        last = len(data) < _SCAN_BYTES
+        # A frame must begin in the first half, so that it lies whole in the window unless the file ends before.
+        for offset in range(len(data) if last else _SCAN_BYTES // 2):
+            if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
+                continue
+            reader = ByteReader(io.BytesIO(data[offset : offset + MAXIMUM_PAYLOAD_BYTES + 64]))
+            try:
+                if data[offset] == MAGIC[0]:
+                    read_header(reader)
+                else:
+                    read_record(reader)
+            except (ArchiveError, UnsupportedVersionError):
+                continue
+            return base + offset
+        if last:
+            return None
+        base += _SCAN_BYTES // 2
+        source.seek(base)
+        data = source.read(_SCAN_BYTES)
+    return None

@@ -1,0 +1,69 @@
+"""Intervals of integer frequencies to payload bytes and back: the only importer of constriction.
+
+Knows no tokens, streams or files. May import ``errors`` and ``predictor``.
+"""
+
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.errors import ArchiveError
+from llmzip.predictor import FREQUENCY_TOTAL
+
+_queue = constriction.stream.queue
+# Given weights f - 1 in float64, this model's intervals are exactly f: its scale factor becomes 1.0.
+# ``perfect=False`` is always stated: without it constriction prints a warning to stdout and takes a second a token.
+_model: Any = constriction.stream.model.Categorical(perfect=False)
+
+
+def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes:
+    """The payload that codes the intervals [cumulative, cumulative + frequency) of 2^24, in order.
+
+    cumulative, frequency: [n] int64. Only these two numbers matter to the coder, so a table of three symbols
+    (what lies below, the interval, what lies above) gives the same words as the whole table of frequencies.
+    """
+    below, own = cumulative, frequency
+    above = FREQUENCY_TOTAL - below - own
+    # The model has no empty symbols: where nothing lies on one side, the other side is cut in two.
+    first, last = below == 0, above == 0
+    table = np.stack(
+        (
+            np.where(first, own, np.where(last, below - 1, below)),
+            np.where(first, above - 1, np.where(last, 1, own)),
+            np.where(first, 1, np.where(last, own, above)),
+        ),
+        axis=1,
+    )
+    symbols = np.where(first, 0, np.where(last, 2, 1)).astype(np.int32)
+    encoder = _queue.RangeEncoder()
+    encoder.encode(symbols, _model, (table - 1).astype(np.float64))
+    words: NDArray[np.uint32] = encoder.get_compressed()
+    return words.astype(">u4").tobytes().rstrip(b"\0")
+
+
+class Decoder:
+    """Reads tokens from a payload, given the frequencies of each."""
+
+    def __init__(self, payload: bytes) -> None:
+        padded = payload + bytes(-len(payload) % 4)
+        self._decoder = _queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+
+    def decode(self, frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The next token of each row. frequencies: [n, vocabulary] int64; returns [n] int64. Raises ArchiveError."""
+        weights = (frequencies - 1).astype(np.float64)
+        tokens = np.empty(len(weights), np.int64)
+        try:
+            for row in range(len(weights)):
+                tokens[row] = self._decoder.decode(_model, weights[row : row + 1])[0]
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # constriction's own panics are not Exceptions
+            raise ArchiveError(f"the payload cannot be decoded ({error}): the archive is damaged") from None
+        return tokens
+
+
+def ideal_bits(frequency: NDArray[np.int64]) -> float:
+    """What the intervals cost at best: the sum of -log2(frequency / 2^24)."""
+    return float(-np.log2(frequency / FREQUENCY_TOTAL).sum())

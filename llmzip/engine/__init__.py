@@ -1,0 +1,11 @@
+"""The exact engine: Llama-family inference whose results are the same bits on every machine.
+
+Three rules make it so (``docs/arithmetic.md`` gives the proofs):
+
+1. every sum is over integers that cannot round: products of small integers held in float32, sums below 2^24;
+2. everything else is one IEEE-754 operation at a time (+ - * / sqrt, round half to even, max, compare);
+3. exp, sigmoid, sine and cosine are tables, computed in correctly rounded decimal arithmetic.
+
+Read ``tables``, ``weights``, ``array_ops`` (the arithmetic, in plain array code), ``compiled_ops`` (the same,
+fused and compiled), ``model`` (the layers). May import ``errors`` and ``predictor``; only ``predictors`` imports it.
+"""

@@ -1,0 +1,190 @@
+"""The layers: weights and operations put together, with a cache of keys and values for every stream.
+
+``ExactStreams`` is what the predictor hands to the codec. Decoding calls it a token at a time, encoding many
+positions at a time; the arithmetic makes that one result. May import the rest of ``engine`` and ``predictor``.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.engine.array_ops import ArrayOps
+from llmzip.engine.backends import Array, NumpyBackend, TorchBackend
+from llmzip.engine.tables import MAXIMUM_POSITION, Rotary
+from llmzip.engine.weights import Layer, Linear, Weights
+from llmzip.errors import ModelError
+
+CHUNK_POSITIONS = 64
+"""Positions of one stream that are computed together at most; also the spare room of the cache."""
+
+CHUNK_ROWS = 1024
+"""Rows (streams x positions) computed together, as far as there are that many positions."""
+
+OUTPUT_ROWS = 128
+"""Rows of output distributions computed together: [128, 4096] float32 is 2 MiB, about a core's cache."""
+
+COMPILE_AFTER_TOKENS = 4096
+"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s)."""
+
+
+class ExactModel:
+    """Weights on a backend and the operations that run there."""
+
+    def __init__(self, weights: Weights, engine: str = "auto") -> None:
+        backend: NumpyBackend | TorchBackend
+        if engine in ("auto", "numpy", "compiled"):
+            backend = NumpyBackend()
+        elif engine == "torch" or engine.startswith("torch:"):
+            try:
+                backend = TorchBackend(engine.partition(":")[2] or "cpu")
+            except ImportError:
+                raise ModelError("torch is not installed: pip install 'llmzip[torch]', or use the numpy engine") from None
+            except RuntimeError as error:
+                raise ModelError(f"no such device: {error}") from None
+        else:
+            raise ModelError(f"engine {engine!r} is unknown: use auto, numpy, compiled, torch or torch:DEVICE")
+        self.shape, self.backend = weights.shape, backend
+        self.embedding = backend.array(weights.embedding)
+        self.layers = [
+            Layer(*(self._place(getattr(layer, name)) for name in Layer.__dataclass_fields__)) for layer in weights.layers
+        ]
+        self.head = self._place(weights.head)
+        self.rotary = Rotary(self.shape.head_dim, self.shape.rope_theta)
+        self._ops: ArrayOps = ArrayOps(self.shape, backend)
+        self._tokens_until_compiled = {"auto": COMPILE_AFTER_TOKENS, "compiled": 0}.get(engine)
+
+    def _place(self, linear: Linear) -> Linear:
+        place: Any = self.backend.array
+        return replace(
+            linear,
+            parts=tuple(place(part) for part in linear.parts),
+            scale=place(linear.scale),
+            bias=None if linear.bias is None else place(linear.bias),
+        )
+
+    def ops(self, tokens: int) -> ArrayOps:
+        """The operations for the next ``tokens`` tokens: plain at first, compiled once that pays."""
+        if self._tokens_until_compiled is not None:
+            self._tokens_until_compiled -= tokens
+            if self._tokens_until_compiled < 0:
+                from llmzip.engine.compiled_ops import CompiledOps
+
+                self._ops, self._tokens_until_compiled = CompiledOps(self.shape), None
+        return self._ops
+
+
+class ExactStreams:
+    """A context (see ``llmzip.predictor.ExactContext``): what each stream has seen, as cached keys and values."""
+
+    def __init__(self, model: ExactModel, streams: int) -> None:
+        self._model, self._streams = model, streams
+        shape, zeros = model.shape, model.backend.zeros
+        self._capacity = shape.window - 1 + 2 * CHUNK_POSITIONS
+        size = (streams, shape.key_value_heads, self._capacity)
+        self._cache = [
+            (
+                zeros((*size[:2], shape.head_dim, size[2]), "int8"),
+                zeros(size, "float32"),
+                zeros((*size, shape.head_dim), "int8"),
+                zeros(size, "float32"),
+            )
+            for _ in model.layers
+        ]
+        self._filled = 0  # cache slots in use
+        self._position = 0  # of the next token
+        self._last: Array = None  # [streams, hidden] state after the newest token
+        self._last = self._extend(np.full((streams, 1), shape.start_token, np.int64))
+
+    @property
+    def streams(self) -> int:
+        return self._streams
+
+    def fork(self, streams: int) -> "ExactStreams":
+        if self._streams != 1:
+            raise ValueError("only a context of one stream can be forked")
+        other = object.__new__(ExactStreams)
+        other.__dict__.update(self.__dict__)
+        repeat: Any = lambda array: self._model.backend.concatenate([array] * streams, 0)  # noqa: E731
+        other._cache = [tuple(repeat(array) for array in layer) for layer in self._cache]  # type: ignore[misc]
+        other._last = repeat(self._last)
+        other._streams = streams
+        return other
+
+    def next_frequencies(self) -> NDArray[np.int64]:
+        ops = self._model.ops(0)
+        q, factor = ops.norm(self._last)
+        return ops.frequencies(ops.linear(q, self._model.head), factor, self._model.head)
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._last = self._extend(tokens[:, None])
+
+    def intervals(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        model, streams, length = self._model, self._streams, tokens.shape[1]
+        cumulative, frequency = np.empty((2, streams, length), np.int64)
+        chunk = min(CHUNK_POSITIONS, max(8, CHUNK_ROWS // streams))
+        for first in range(0, length, chunk):
+            part = tokens[:, first : first + chunk]
+            hidden = self._extend(part).reshape(streams, part.shape[1], -1)
+            # The distribution of a token follows from the state before it.
+            before = model.backend.concatenate([self._last[:, None], hidden[:, :-1]], 1)
+            self._last = hidden[:, -1]
+            result = self._outputs(before.reshape(streams * part.shape[1], -1), part.ravel())
+            cumulative[:, first : first + chunk] = result[0].reshape(part.shape)
+            frequency[:, first : first + chunk] = result[1].reshape(part.shape)
+        return cumulative, frequency
+
+    def _outputs(self, hidden: Array, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        ops, head = self._model.ops(0), self._model.head
+        results = []
+        for first in range(0, len(tokens), OUTPUT_ROWS):
+            q, factor = ops.norm(hidden[first : first + OUTPUT_ROWS])
+            results.append(ops.intervals(ops.linear(q, head), factor, head, tokens[first : first + OUTPUT_ROWS]))
+        return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
+
+    def _extend(self, tokens: NDArray[np.int64]) -> Array:
+        """Runs the layers over [streams, length] new tokens (at most CHUNK_POSITIONS); [streams * length, hidden]."""
+        model, streams, length = self._model, self._streams, tokens.shape[1]
+        if self._position + length > MAXIMUM_POSITION:
+            raise ModelError(f"a stream is longer than {MAXIMUM_POSITION} tokens: use more streams or smaller frames")
+        self._make_room(length)
+        backend, ops = model.backend, model.ops(tokens.size)
+        before, after = self._filled, self._filled + length
+        cosine, sine = (backend.array(table) for table in model.rotary.at(self._position, length))
+        x = model.embedding[backend.array(tokens.ravel())]
+        for layer, (keys, key_peaks, values, value_peaks) in zip(model.layers, self._cache, strict=True):
+            q, factor = ops.norm(x)
+            y = ops.linear(q, layer.query_key_value)
+            query, query_peak, key, key_peak, value, value_peak = ops.rotate(
+                y, factor, layer.query_key_value, cosine, sine, streams
+            )
+            keys[:, :, :, before:after] = backend.transpose(key, 0, 2, 3, 1)
+            key_peaks[:, :, before:after] = backend.transpose(key_peak, 0, 2, 1)
+            values[:, :, before:after] = backend.transpose(value, 0, 2, 1, 3)
+            value_peaks[:, :, before:after] = backend.transpose(value_peak, 0, 2, 1)
+            mixed = ops.attend(query, query_peak, keys, key_peaks, values, value_peaks, after)
+            q, peak = ops.quantise(mixed)
+            x = ops.add(x, ops.linear(q, layer.attention_out), peak, layer.attention_out)
+            q, factor = ops.norm(x)
+            q, peak = ops.gate(ops.linear(q, layer.gate_up), factor, layer.gate_up)
+            x = ops.add(x, ops.linear(q, layer.down), peak, layer.down)
+        self._filled, self._position = after, self._position + length
+        return x
+
+    def _make_room(self, length: int) -> None:
+        """Moves the window to the front of the cache when the back is reached."""
+        if self._filled + length <= self._capacity:
+            return
+        kept = self._model.shape.window - 1
+        for keys, key_peaks, values, value_peaks in self._cache:
+            keys[..., :kept] = _copy(keys[..., self._filled - kept : self._filled])
+            values[:, :, :kept] = _copy(values[:, :, self._filled - kept : self._filled])
+            for peaks in (key_peaks, value_peaks):
+                peaks[..., :kept] = _copy(peaks[..., self._filled - kept : self._filled])
+        self._filled = kept
+
+
+def _copy(array: Array) -> Array:
+    """Source and target of a move can overlap."""
+    return array.copy() if isinstance(array, np.ndarray) else array.clone()

@@ -1,0 +1,102 @@
+"""Tables of exp, sigmoid and rotary sines and cosines, the same bits on every machine. Imports nothing of ours.
+
+The C library's exp and sin differ between platforms in the last bit. Python's ``decimal`` is correctly rounded
+by its specification, so the tables are computed with it once a process (about 15 ms) instead of being shipped.
+"""
+
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+STEPS_PER_NAT = 64
+"""Resolution of a logit or attention score: 1/64 nat costs about 10^-5 nats a token."""
+
+EXP_SCALE_BITS = 24
+EXP_LENGTH = 1112
+"""exp(-i/64) * 2^24 rounds to 0 from i = 1109 on; the last entries are 0."""
+
+SIGMOID_LIMIT = 1024
+"""The sigmoid table spans -16 to 16 in steps of 1/64."""
+
+POSITION_DIGIT_BITS = 12
+MAXIMUM_POSITION = 1 << (2 * POSITION_DIGIT_BITS)
+"""Positions are written in two digits of 12 bits; a stream is never longer than this."""
+
+_DECIMAL = Context(prec=34, rounding=ROUND_HALF_EVEN)
+
+
+@cache
+def exp_table() -> NDArray[np.float32]:
+    """[1112] float32 integers: round(2^24 * exp(-i / 64))."""
+    with localcontext(_DECIMAL):
+        scale = Decimal(1 << EXP_SCALE_BITS)
+        values = [int((scale * (Decimal(-i) / STEPS_PER_NAT).exp()).to_integral_value()) for i in range(EXP_LENGTH)]
+    return np.array(values, np.float32)
+
+
+@cache
+def sigmoid_table() -> NDArray[np.float32]:
+    """[2049] float32: 1 / (1 + exp(-x)) at x = (i - 1024) / 64."""
+    with localcontext(_DECIMAL):
+        values = [
+            float(1 / (1 + (Decimal(-i) / STEPS_PER_NAT).exp())) for i in range(-SIGMOID_LIMIT, SIGMOID_LIMIT + 1)
+        ]
+    return np.array(values, np.float64).astype(np.float32)
+
+
+def _sine_and_cosine(angle: Decimal) -> tuple[Decimal, Decimal]:
+    """Taylor series; angles here are at most 1 radian times 2^0, so that 30 terms are plenty."""
+    sine, cosine, term, n = Decimal(0), Decimal(0), Decimal(1), 0
+    while abs(term) > Decimal("1e-40"):
+        if n % 2:
+            sine += term if n % 4 == 1 else -term
+        else:
+            cosine += term if n % 4 == 0 else -term
+        n += 1
+        term = term * angle / n
+    return sine, cosine
+
+
+def _rotate(
+    a: tuple[NDArray[np.float64], NDArray[np.float64]], b: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sine and cosine of the sum of two angles, one operation at a time."""
+    (sine_a, cosine_a), (sine_b, cosine_b) = a, b
+    return sine_a * cosine_b + cosine_a * sine_b, cosine_a * cosine_b - sine_a * sine_b
+
+
+class Rotary:
+    """Sines and cosines of position * theta^(-2i/dim), for positions below 2^24."""
+
+    def __init__(self, dim: int, theta: float) -> None:
+        half = dim // 2
+        with localcontext(_DECIMAL):
+            logarithm = Decimal(theta).ln()
+            base = [_sine_and_cosine((logarithm * Decimal(-2 * i) / dim).exp()) for i in range(half)]
+        one = tuple(np.array([float(pair[k]) for pair in base])[None, :] for k in (0, 1))
+        self._low = self._multiples((one[0], one[1]))
+        step = _rotate((self._low[0][-1:], self._low[1][-1:]), (one[0], one[1]))
+        self._high = self._multiples(step)
+
+    @staticmethod
+    def _multiples(
+        step: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows 0 .. 4095 times the step's angle, by doubling."""
+        sine, cosine = np.zeros_like(step[0]), np.ones_like(step[0])
+        for _ in range(POSITION_DIGIT_BITS):
+            shifted = _rotate((sine, cosine), step)
+            sine, cosine = np.concatenate((sine, shifted[0])), np.concatenate((cosine, shifted[1]))
+            step = _rotate(step, step)
+        return sine, cosine
+
+    def at(self, first: int, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(cosine, sine), each [count, dim / 2] float32, for ``count`` positions from ``first``."""
+        positions = np.arange(first, first + count)
+        high, low = positions >> POSITION_DIGIT_BITS, positions & ((1 << POSITION_DIGIT_BITS) - 1)
+        sine, cosine = _rotate(
+            (self._high[0][high], self._high[1][high]), (self._low[0][low], self._low[1][low])
+        )
+        return cosine.astype(np.float32), sine.astype(np.float32)

@@ -1,0 +1,253 @@
+"""Reads a Llama-family checkpoint and turns its matrices into small integers with one scale a row.
+
+Reads safetensors only (never pickles), checks every bound of the exact arithmetic on the actual weights, and
+runs nothing. May import ``errors``.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from llmzip.errors import ModelError
+
+ACTIVATION_LIMIT = 127
+WEIGHT_LIMIT = 127
+EXACT_LIMIT = 1 << 24
+"""Integers up to this are exact in float32, and so are their sums as long as they stay below it."""
+
+ENGINE_VERSION = 1
+"""Part of every fingerprint: raise it with any change of the arithmetic."""
+
+FAMILIES = {"llama", "mistral", "qwen2"}
+"""``model_type`` values that are this architecture: RMSNorm, rotary positions, grouped-query attention, SwiGLU."""
+
+DEFAULT_WINDOW = 1024
+"""Attention window in tokens for a checkpoint that states none."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A quantised matrix: output = (integers @ activations) * scale + bias."""
+
+    parts: tuple[NDArray[np.float32], ...]
+    """Each [inputs, outputs] float32 holding integers; split along the inputs so that no partial sum can round."""
+    scale: NDArray[np.float32]
+    """[outputs]"""
+    bias: NDArray[np.float32] | None
+    """[outputs], or None"""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The four matrices of one layer, norms folded in."""
+
+    query_key_value: Linear
+    attention_out: Linear
+    gate_up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of ``config.json`` that the arithmetic depends on."""
+
+    vocabulary_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_dim: int
+    feed_forward_size: int
+    window: int
+    rope_theta: float
+    norm_epsilon: float
+    start_token: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A whole model, ready for the engine."""
+
+    shape: Shape
+    embedding: NDArray[np.float32]
+    """[vocabulary, hidden]"""
+    layers: tuple[Layer, ...]
+    head: Linear
+    digest: bytes
+    """SHA-256 over every number above and the engine's version."""
+    parameter_count: int
+
+
+def read_config(folder: Path) -> Shape:
+    """The shape in ``folder/config.json``; ModelError where it is missing or of another architecture."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} has no readable config.json ({error}): name a Hugging Face model folder") from None
+    if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        raise ModelError(f"model_type {kind!r} cannot run in the exact engine: use one of {', '.join(sorted(FAMILIES))}")
+    if config.get("hidden_act", "silu") != "silu":
+        raise ModelError(f"hidden_act {config['hidden_act']!r} cannot run in the exact engine: only silu can")
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if rope.get("rope_type", rope.get("type", "default")) != "default":
+        raise ModelError(f"rope scaling {rope} cannot run in the exact engine: only plain rotary positions can")
+    try:
+        heads = _size(config, "num_attention_heads", 1 << 10)
+        hidden = _size(config, "hidden_size", 1 << 15)
+        start = config.get("bos_token_id")
+        start = start if start is not None else config.get("eos_token_id") or 0
+        window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+        window = window or min(DEFAULT_WINDOW, _size(config, "max_position_embeddings", 1 << 30))
+        shape = Shape(
+            vocabulary_size=_size(config, "vocab_size", 1 << 20),
+            hidden_size=hidden,
+            layers=_size(config, "num_hidden_layers", 1 << 10),
+            heads=heads,
+            key_value_heads=int(config.get("num_key_value_heads") or heads),
+            head_dim=int(config.get("head_dim") or hidden // heads),
+            feed_forward_size=_size(config, "intermediate_size", 1 << 17),
+            window=int(window),
+            rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+            norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
+            start_token=int(start[0] if isinstance(start, list) else start),
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ModelError(f"{folder / 'config.json'} is not usable ({error}): take the folder again") from None
+    if shape.vocabulary_size < 3 or not 0 <= shape.start_token < shape.vocabulary_size:
+        raise ModelError(f"a vocabulary of {shape.vocabulary_size} with start token {shape.start_token} is unusable")
+    if shape.heads % shape.key_value_heads or shape.head_dim % 2 or not 1 <= shape.window <= 1 << 14:
+        raise ModelError(f"heads {shape.heads}/{shape.key_value_heads} x {shape.head_dim}, window {shape.window}: unusable")
+    if shape.head_dim * ACTIVATION_LIMIT**2 >= EXACT_LIMIT:
+        raise ModelError(f"head_dim {shape.head_dim} is too large for exact scores: the engine takes up to 1040")
+    return shape
+
+
+def _size(config: dict[str, Any], key: str, limit: int) -> int:
+    value = int(config[key])
+    if not 1 <= value <= limit:
+        raise ValueError(f"{key} is {value}")
+    return value
+
+
+def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
+    """Every tensor of ``folder/*.safetensors`` as float32, by name."""
+    paths = sorted(folder.glob("*.safetensors"))
+    if not paths:
+        raise ModelError(f"{folder} has no .safetensors file: convert the checkpoint (pickles are never loaded)")
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for path in paths:
+        try:
+            entries = safetensors.deserialize(path.read_bytes())
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{path} is damaged ({error}): take the folder again") from None
+        for name, entry in entries:
+            tensors[name] = _as_float32(name, entry)
+    return tensors
+
+
+def _as_float32(name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
+    kind, data = entry["dtype"], entry["data"]
+    if kind == "F32":
+        array = np.frombuffer(data, "<f4").astype(np.float32)
+    elif kind == "F16":
+        array = np.frombuffer(data, "<f2").astype(np.float32)
+    elif kind == "BF16":
+        array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        raise ModelError(f"tensor {name} is of type {kind}: the exact engine reads F32, F16 and BF16")
+    if not np.isfinite(array).all():
+        raise ModelError(f"tensor {name} has infinite or undefined values: this checkpoint is broken")
+    return array.reshape(entry["shape"])
+
+
+def quantise_rows(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """[outputs, inputs] -> integers of at most 127 as float32, and the scale of each row."""
+    peak = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-20))
+    scale = peak / np.float32(WEIGHT_LIMIT)
+    integers = np.rint(matrix / scale[:, None])
+    return np.clip(integers, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.float32), scale
+
+
+def make_linear(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> Linear:
+    """Quantises and splits along the inputs wherever a sum of products could reach 2^24."""
+    integers, scale = quantise_rows(matrix)
+    worst = np.abs(integers).sum(axis=1, dtype=np.float64).max() * ACTIVATION_LIMIT
+    pieces = math.ceil((worst + 1) / EXACT_LIMIT)
+    while True:
+        parts = np.array_split(integers, pieces, axis=1)
+        if all(np.abs(part).sum(axis=1, dtype=np.float64).max() * ACTIVATION_LIMIT < EXACT_LIMIT for part in parts):
+            break
+        pieces += 1
+    return Linear(tuple(np.ascontiguousarray(part.T) for part in parts), scale, bias)
+
+
+def load_weights(folder: Path) -> Weights:
+    """Reads, checks and quantises the model in ``folder``. Raises ModelError, never runs anything."""
+    shape = read_config(folder)
+    tensors = read_tensors(folder)
+    parameter_count = sum(tensor.size for tensor in tensors.values())
+
+    def take(name: str, *size: int) -> NDArray[np.float32]:
+        if name not in tensors:
+            raise ModelError(f"{folder} lacks the tensor {name}: take the folder again")
+        if tensors[name].shape != size:
+            raise ModelError(f"tensor {name} is {tensors[name].shape}, config.json says {size}: they do not belong together")
+        return tensors[name]
+
+    def bias(*names: str) -> NDArray[np.float32] | None:
+        found = [tensors[name].ravel() for name in names if name in tensors]
+        if found and len(found) != len(names):
+            raise ModelError(f"{folder} has some of the biases {', '.join(names)} but not all: take it again")
+        return np.concatenate(found) if found else None
+
+    hidden, feed_forward = shape.hidden_size, shape.feed_forward_size
+    query, key_value = shape.heads * shape.head_dim, shape.key_value_heads * shape.head_dim
+    layers = []
+    for index in range(shape.layers):
+        prefix = f"model.layers.{index}."
+        attention, feed = prefix + "self_attn.", prefix + "mlp."
+        before_attention = take(prefix + "input_layernorm.weight", hidden)
+        before_feed = take(prefix + "post_attention_layernorm.weight", hidden)
+        query_key_value = np.concatenate(
+            (
+                take(attention + "q_proj.weight", query, hidden),
+                take(attention + "k_proj.weight", key_value, hidden),
+                take(attention + "v_proj.weight", key_value, hidden),
+            )
+        )
+        gate_up = np.concatenate(
+            (take(feed + "gate_proj.weight", feed_forward, hidden), take(feed + "up_proj.weight", feed_forward, hidden))
+        )
+        layers.append(
+            Layer(
+                make_linear(query_key_value * before_attention, bias(*(f"{attention}{p}_proj.bias" for p in "qkv"))),
+                make_linear(take(attention + "o_proj.weight", hidden, query), bias(attention + "o_proj.bias")),
+                make_linear(gate_up * before_feed, bias(feed + "gate_proj.bias", feed + "up_proj.bias")),
+                make_linear(take(feed + "down_proj.weight", hidden, feed_forward), bias(feed + "down_proj.bias")),
+            )
+        )
+    embedding = take("model.embed_tokens.weight", shape.vocabulary_size, hidden)
+    output = take("lm_head.weight", shape.vocabulary_size, hidden) if "lm_head.weight" in tensors else embedding
+    head = make_linear(output * take("model.norm.weight", hidden), bias("lm_head.bias"))
+    digest = _digest(shape, embedding, [*layers], head)
+    return Weights(shape, embedding, tuple(layers), head, digest, parameter_count)
+
+
+def _digest(shape: Shape, embedding: NDArray[np.float32], layers: list[Layer], head: Linear) -> bytes:
+    hasher = hashlib.sha256(f"{ENGINE_VERSION} {shape}".encode())
+    hasher.update(embedding.astype("<f4").tobytes())
+    linears = [getattr(layer, name) for layer in layers for name in Layer.__dataclass_fields__] + [head]
+    for linear in linears:
+        for part in linear.parts:
+            hasher.update(part.astype(np.int8).tobytes())
+        hasher.update(linear.scale.astype("<f4").tobytes())
+        hasher.update(b"" if linear.bias is None else linear.bias.astype("<f4").tobytes())
+    return hasher.digest()

@@ -1,0 +1,84 @@
+"""What the codec asks of a predictor: types only, no code. Everything may import it; it imports nothing of ours.
+
+A predictor is a tokenizer and the distribution of each next token. The codec runs many token sequences
+(*streams*) in lockstep: one call gives the distributions of all of them.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+PRECISION_BITS = 24
+FREQUENCY_TOTAL = 1 << PRECISION_BITS
+"""Every distribution is a row of integers >= 1 with this sum."""
+
+
+class Context(Protocol):
+    """What some streams have seen so far. All streams are at the same position."""
+
+    @property
+    def streams(self) -> int:
+        """The number of streams."""
+        ...
+
+    def next_frequencies(self) -> NDArray[np.int64]:
+        """[streams, vocabulary] int64: the distribution of each stream's next token, in units of 2^-24."""
+        ...
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        """Adds one token to each stream. tokens: [streams] int64."""
+        ...
+
+    def fork(self, streams: int) -> "Context":
+        """A context of ``streams`` streams that have all seen what the only stream of this one has seen."""
+        ...
+
+
+class Predictor(Protocol):
+    """A tokenizer and a model, loaded and constant. State lives in its contexts."""
+
+    @property
+    def name(self) -> str:
+        """The name written to archives, such as "small"."""
+        ...
+
+    @property
+    def fingerprint(self) -> bytes:
+        """At least 6 bytes that change whenever any token or frequency could change."""
+        ...
+
+    @property
+    def parameter_bytes(self) -> int:
+        """Bytes of weights and tokenizer that a receiver must already hold, as stored."""
+        ...
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Width of the distributions, at least 3."""
+        ...
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]:
+        """[n] int64 for any byte string; ``detokenize`` gives it back exactly."""
+        ...
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
+        """The bytes that the tokens stand for, for any tokens in [0, vocabulary_size)."""
+        ...
+
+    def start(self, streams: int) -> Context:
+        """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class ExactContext(Context, Protocol):
+    """A context whose arithmetic cannot round, so that many positions at once give the bits of one at a time."""
+
+    def intervals(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What ``next_frequencies`` and ``append`` would give for each token in turn, computed at once.
+
+        tokens: [streams, n] int64. Returns (cumulative, frequency), both [streams, n] int64: the sum of the
+        frequencies of all smaller tokens, and the token's own.
+        """
+        ...

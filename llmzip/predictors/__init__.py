@@ -1,0 +1,61 @@
+"""The predictors that ship with llmzip, found by name. May import ``engine``, ``predictor`` and ``errors``."""
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from llmzip.errors import ModelError
+from llmzip.predictor import Predictor
+
+DEFAULT_RUNG = "small"
+
+
+@dataclass(frozen=True)
+class RungCard:
+    """What ``llmzip models`` shows of an embedded model."""
+
+    name: str
+    parameter_count: int
+    stored_bytes: int
+    bits_per_byte: dict[str, float]
+    """By kind of held-out text, from the model card."""
+    folder: Path
+
+
+def embedded_rungs() -> list[RungCard]:
+    """The embedded models, smallest first."""
+    cards = []
+    for path in Path(str(files("llmzip") / "embedded")).glob("*/card.json"):
+        card = json.loads(path.read_text(encoding="utf-8"))
+        stored = sum(file.stat().st_size for file in path.parent.iterdir() if file.suffix in (".json", ".safetensors"))
+        cards.append(RungCard(path.parent.name, card["parameters"], stored, card["held_out_bits_per_byte"], path.parent))
+    return sorted(cards, key=lambda card: card.parameter_count)
+
+
+def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
+    """The embedded rung called ``name``. Never looks at a path, so that an archive may say the name."""
+    from llmzip.predictors.exact import load_exact
+
+    rungs = {card.name: card for card in embedded_rungs()}
+    if name not in rungs:
+        known = ", ".join(rungs) or "none in this installation"
+        raise ModelError(f"no embedded model is called {name!r} (there are: {known}): name a model folder with -m")
+    return load_exact(rungs[name].folder, name, engine=engine, threads=threads)
+
+
+def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
+    """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``.
+
+    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE"; threads: 0 for all cores. Neither ever changes
+    a bit of the output. Raises ModelError.
+    """
+    from llmzip.predictors.exact import load_exact
+
+    if name in {card.name for card in embedded_rungs()}:
+        return load_embedded(name, engine=engine, threads=threads)
+    folder = Path(name)
+    if not folder.is_dir():
+        known = ", ".join(card.name for card in embedded_rungs()) or "none in this installation"
+        raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
+    return load_exact(folder, folder.resolve().name, engine=engine, threads=threads)

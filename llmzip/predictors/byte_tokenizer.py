@@ -1,0 +1,81 @@
+"""A byte-level BPE tokenizer as a total map: every byte string to tokens and back, exactly.
+
+Reads the Hugging Face ``tokenizers`` format. Special tokens and normalisers, which make text come back changed,
+are taken out before use. May import ``errors``.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from llmzip.errors import ModelError
+
+_UNDECODABLE = re.compile("([\udc80-\udcff]+)")
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """The printable character that stands for each byte in ByteLevel vocabularies (as in GPT-2's encoder)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+class ByteTokenizer:
+    """Loaded from ``tokenizer.json``; ``token_bytes`` is what each token stands for."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            description = json.loads(path.read_text(encoding="utf-8"))
+            description |= {"added_tokens": [], "normalizer": None, "post_processor": None}
+            description |= {"truncation": None, "padding": None}
+            _forbid_prefix_space(description.get("pre_tokenizer"))
+            vocabulary: dict[str, int] = description["model"]["vocab"]
+            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(description))
+        except OSError:
+            raise ModelError(f"{path} is missing: take the model folder again") from None
+        except Exception as error:  # the tokenizers library raises plain Exception
+            raise ModelError(f"{path} is not a tokenizer that can be used ({error}): take the folder again") from None
+        alphabet = _byte_alphabet()
+        missing = [byte for character, byte in alphabet.items() if character not in vocabulary]
+        if missing:
+            raise ModelError(
+                f"{path} has no token for {len(missing)} of the 256 bytes, so some files could not come back: "
+                "use a model with a byte-level tokenizer"
+            )
+        self.size = max(vocabulary.values()) + 1
+        self.token_bytes = [b""] * self.size
+        for name, token in vocabulary.items():
+            known = all(character in alphabet for character in name)
+            self.token_bytes[token] = bytes(alphabet[c] for c in name) if known else name.encode()
+        self._byte_token = np.zeros(256, np.int64)
+        for character, byte in alphabet.items():
+            self._byte_token[byte] = vocabulary[character]
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]:
+        """[n] int64. Text goes through the tokenizer, bytes that are not UTF-8 become single-byte tokens."""
+        pieces: list[NDArray[np.int64]] = []
+        for piece in _UNDECODABLE.split(data.decode("utf-8", "surrogateescape")):
+            if len(piece) > 1 and not "\udc80" <= piece[0] <= "\udcff":
+                pieces.append(np.array(self._tokenizer.encode(piece, add_special_tokens=False).ids, np.int64))
+            elif piece:
+                raw = np.frombuffer(piece.encode("utf-8", "surrogateescape"), np.uint8)
+                pieces.append(self._byte_token[raw])
+        return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
+        """The bytes of the tokens; tokens beyond the vocabulary's names stand for nothing."""
+        names, size = self.token_bytes, self.size
+        return b"".join([names[token] for token in tokens.tolist() if token < size])
+
+
+def _forbid_prefix_space(step: object) -> None:
+    """Turns ``add_prefix_space`` off in a pre-tokenizer: it would invent a space."""
+    if isinstance(step, dict):
+        if "add_prefix_space" in step:
+            step["add_prefix_space"] = False
+        for inner in step.get("pretokenizers", ()):
+            _forbid_prefix_space(inner)

@@ -1,0 +1,115 @@
+"""The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
+
+May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import threadpoolctl
+from numpy.typing import NDArray
+
+from llmzip.engine.model import ExactModel, ExactStreams
+from llmzip.engine.weights import load_weights
+from llmzip.errors import ModelError
+from llmzip.predictors.byte_tokenizer import ByteTokenizer
+
+Result = TypeVar("Result")
+
+
+class Workers:
+    """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self._blas = threadpoolctl.ThreadpoolController()
+
+    def run(self, tasks: list[Callable[[], Result]]) -> list[Result]:
+        """The results of the tasks, in their order."""
+        with self._blas.limit(limits=1):
+            if self._pool is None or len(tasks) == 1:
+                return [task() for task in tasks]
+            return [future.result() for future in [self._pool.submit(task) for task in tasks]]
+
+
+class ThreadedStreams:
+    """Streams dealt to threads in contiguous groups; the arithmetic makes the grouping invisible in the results."""
+
+    def __init__(self, groups: list[ExactStreams], workers: Workers) -> None:
+        self._groups, self._workers = groups, workers
+        self._bounds = np.cumsum([0] + [group.streams for group in groups])
+
+    @property
+    def streams(self) -> int:
+        return int(self._bounds[-1])
+
+    def fork(self, streams: int) -> "ThreadedStreams":
+        if len(self._groups) != 1:
+            raise ValueError("only a context of one stream can be forked")
+        groups = [self._groups[0].fork(size) for size in group_sizes(streams, self._workers.threads)]
+        return ThreadedStreams(groups, self._workers)
+
+    def next_frequencies(self) -> NDArray[np.int64]:
+        return np.concatenate(self._workers.run([group.next_frequencies for group in self._groups]))
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._workers.run([partial(group.append, part) for group, part in self._deal(tokens)])
+
+    def intervals(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        results = self._workers.run([partial(group.intervals, part) for group, part in self._deal(tokens)])
+        return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
+
+    def _deal(self, tokens: NDArray[np.int64]) -> list[tuple[ExactStreams, NDArray[np.int64]]]:
+        starts, ends = self._bounds[:-1], self._bounds[1:]
+        return [(group, tokens[a:b]) for group, a, b in zip(self._groups, starts, ends, strict=True)]
+
+
+def group_sizes(streams: int, threads: int) -> list[int]:
+    """Streams for each thread, as even as can be, without empty groups."""
+    groups = min(streams, threads)
+    return [streams // groups + (index < streams % groups) for index in range(groups)]
+
+
+class ExactPredictor:
+    """See ``llmzip.predictor.Predictor``; its contexts are ``ExactContext``."""
+
+    def __init__(self, model: ExactModel, tokenizer: ByteTokenizer, name: str, digest: bytes, size: int, threads: int):
+        self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
+        self.name = name
+        self.fingerprint = digest
+        self.parameter_bytes = size
+        self.vocabulary_size = model.shape.vocabulary_size
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]:
+        return self._tokenizer.tokenize(data)
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
+        return self._tokenizer.detokenize(tokens)
+
+    def start(self, streams: int) -> ThreadedStreams:
+        groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
+        return ThreadedStreams(groups, self._workers)
+
+
+def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 0) -> ExactPredictor:
+    """The predictor in a Hugging Face folder. Raises ModelError; runs no code of the folder."""
+    tokenizer = ByteTokenizer(folder / "tokenizer.json")
+    weights = load_weights(folder)
+    if tokenizer.size > weights.shape.vocabulary_size:
+        raise ModelError(
+            f"the tokenizer in {folder} has {tokenizer.size} tokens, its model {weights.shape.vocabulary_size}: "
+            "they do not belong together"
+        )
+    hasher = hashlib.sha256(weights.digest)
+    for token in tokenizer.token_bytes:
+        hasher.update(len(token).to_bytes(4, "little") + token)
+    stored = [*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / "config.json"]
+    size = sum(path.stat().st_size for path in stored)
+    return ExactPredictor(ExactModel(weights, engine), tokenizer, name, hasher.digest(), size, threads)

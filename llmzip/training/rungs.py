@@ -1,0 +1,36 @@
+"""The shapes of the embedded ladder: one row a rung, nothing else. Imported by the rest of ``training``."""
+
+from dataclasses import dataclass
+
+VOCABULARY_SIZE = 4096
+"""One tokenizer for all rungs, so that their results compare."""
+
+START_TOKEN = 0
+"""Precedes every stream; stands for no bytes and can never come out of the tokenizer."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The shape of one model and the number of tokens it is trained on."""
+
+    name: str
+    hidden_size: int
+    layers: int
+    heads: int
+    key_value_heads: int
+    head_dim: int
+    feed_forward_size: int
+    training_tokens: int
+    window: int = 256
+    """Sliding attention window in tokens, in training as in use."""
+
+
+RUNGS = {
+    rung.name: rung
+    for rung in (
+        Rung("nano", 48, 4, 2, 1, 32, 128, training_tokens=60_000_000),
+        Rung("small", 192, 6, 3, 1, 64, 448, training_tokens=50_000_000),
+        Rung("base", 320, 6, 5, 1, 64, 768, training_tokens=400_000_000),
+        Rung("large", 512, 8, 8, 2, 64, 1280, training_tokens=1_500_000_000),
+    )
+}
