@@ -27,7 +27,6 @@ MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
 MAXIMUM_STREAMS = 256
 MAXIMUM_HEAD_TOKENS = 4096
 _MAXIMUM_FRAMES = 1 << 24
-_SCAN_BYTES = 2 * (MAXIMUM_PAYLOAD_BYTES + 64)
 
 
 @dataclass(frozen=True)
@@ -276,20 +275,42 @@ def read_info(source: BinaryIO) -> list[ArchiveInfo]:
     return list(read_members(source))
 
 
-def find_next_frame(source: BinaryIO, start: int) -> int | None:
-    """The first offset from ``start`` at which a whole frame, an end record or a header lies; None if there is none.
+def find_index(source: BinaryIO, size: int) -> dict[int, int]:
+    """For recovery: original bytes of every frame of the last member, by offset; empty if its index is not whole."""
+    if size < 4:
+        return {}
+    source.seek(size - 4)
+    (length,) = struct.unpack("<I", source.read(4))
+    if not 1 <= length <= size:
+        return {}
+    source.seek(size - length)
+    try:
+        end = read_record(ByteReader(source))
+    except ArchiveError:
+        return {}
+    if not isinstance(end, End) or not end.digest:
+        return {}
+    offset, offsets = size - length - sum(end.archive_sizes), {}
+    for archive_size, original_size in zip(end.archive_sizes, end.original_sizes, strict=True):
+        offsets[offset] = original_size
+        offset += archive_size
+    return {**offsets, size - length: 0}
 
-    For recovery only: tries every byte, so that damage to one frame's header does not hide the frames after it.
+
+def find_next_record(source: BinaryIO, start: int, size: int) -> int:
+    """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
+
+    For recovery where no index helps: tries every byte.
     """
-    source.seek(start)
-    data, base = source.read(_SCAN_BYTES), start
-    while data:
-        last = len(data) < _SCAN_BYTES
-        # A frame must begin in the first half, so that it lies whole in the window unless the file ends before.
-        for offset in range(len(data) if last else _SCAN_BYTES // 2):
+    reach = MAXIMUM_PAYLOAD_BYTES + 64
+    while start < size:
+        source.seek(start)
+        data = source.read(2 * reach)
+        # A record that begins in the first half lies whole in what was read, or the file ends before it does.
+        for offset in range(min(reach, len(data))):
             if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
                 continue
-            reader = ByteReader(io.BytesIO(data[offset : offset + MAXIMUM_PAYLOAD_BYTES + 64]))
+            reader = ByteReader(io.BytesIO(memoryview(data)[offset : offset + reach]))
             try:
                 if data[offset] == MAGIC[0]:
                     read_header(reader)
@@ -297,10 +318,6 @@ def find_next_frame(source: BinaryIO, start: int) -> int | None:
                     read_record(reader)
             except (ArchiveError, UnsupportedVersionError):
                 continue
-            return base + offset
-        if last:
-            return None
-        base += _SCAN_BYTES // 2
-        source.seek(base)
-        data = source.read(_SCAN_BYTES)
-    return None
+            return start + offset
+        start += reach
+    return size

@@ -6,6 +6,7 @@ callbacks: to follow progress, wrap the predictor. May import ``archive``, ``cod
 """
 
 import io
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from llmzip import archive, coder
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
 from llmzip.errors import ArchiveError, PredictorMismatchError, UnsupportedVersionError
-from llmzip.predictor import Context, ExactContext, Predictor
+from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, Predictor
 
 FRAME_BYTES = 1 << 20
 """Original bytes of a frame that a model codes: the unit of random access and of recovery."""
@@ -60,9 +61,7 @@ class Decoded:
     lost: tuple[LostRange, ...] = ()
 
 
-def compress(
-    data: bytes, predictor: Predictor, *, streams: int | None = None, frame_bytes: int = FRAME_BYTES
-) -> bytes:
+def compress(data: bytes, predictor: Predictor, *, streams: int | None = None, frame_bytes: int = FRAME_BYTES) -> bytes:
     """The archive of ``data``. ``streams``: token sequences of a frame that advance together; None chooses by size."""
     target = io.BytesIO()
     compress_file(io.BytesIO(data), target, predictor, streams=streams, frame_bytes=frame_bytes)
@@ -114,9 +113,7 @@ def compress_file(
     end = archive.pack_end(sizes, digest.digest())
     target.write(end)
     fingerprint = predictor.fingerprint[: archive.FINGERPRINT_BYTES]
-    return ArchiveInfo(
-        predictor.name, fingerprint, archive.FORMAT_VERSION, 0, len(header), len(end), tuple(frames)
-    )
+    return ArchiveInfo(predictor.name, fingerprint, archive.FORMAT_VERSION, 0, len(header), len(end), tuple(frames))
 
 
 def _read_up_to(source: BinaryIO, size: int) -> bytes:
@@ -224,9 +221,7 @@ def _intervals(
             yield below.T.ravel(), own.T.ravel()
 
 
-def _scores(
-    context: Context, tokens: NDArray[np.int64]
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+def _scores(context: Context, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
     """(first position, cumulative, frequency [streams, positions]): at once where that is exact, else step by step."""
     for first in range(0, tokens.shape[1], _SCORE_POSITIONS):
         part = tokens[:, first : first + _SCORE_POSITIONS]
@@ -314,6 +309,10 @@ def _unzstd(payload: bytes, original_bytes: int) -> bytes:
 
 def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
     info, decoder = frame.info, coder.Decoder(frame.payload)
+    # No token is free, not even the likeliest: all others have at least one unit of the 2^24.
+    least_bits = -math.log2(1 - (predictor.vocabulary_size - 1) / FREQUENCY_TOTAL)
+    if info.token_count * least_bits > 8 * (info.payload_bytes + 8):
+        raise ArchiveError(f"the payload at byte {info.offset} is too short for its tokens: the archive is damaged")
     tokens = np.empty(info.token_count, np.int64)
     context = predictor.start(1 if info.head_tokens else info.streams)
     for position in range(info.head_tokens):
@@ -341,6 +340,7 @@ def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
     Raises ArchiveError (also where there is no such frame) and what ``load`` raises.
     """
     count = 0
+    source.seek(0)
     for member in archive.read_members(source):
         if index < count + len(member.frames):
             info = member.frames[index - count]
@@ -353,34 +353,41 @@ def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
 
 
 def _recover(source: BinaryIO, target: BinaryIO, load: Load) -> Decoded:
-    """Writes every frame that is whole; what lies between is searched for the next one."""
+    """Writes every frame that is whole; over what is not, goes on at the next frame of the index, or searches one."""
     size = source.seek(0, io.SEEK_END)
+    indexed = archive.find_index(source, size)
     lost: list[LostRange] = []
-    original_bytes, offset = 0, 0
+    original_bytes, offset, ended = 0, 0, True
     open_predictor: Callable[[], Predictor] | None = None
-    frames: list[FrameInfo] = []
     while offset < size:
         source.seek(offset)
         reader = ByteReader(source)
         try:
-            if source.read(len(archive.MAGIC)) == archive.MAGIC or open_predictor is None:
-                source.seek(offset)
-                open_predictor, frames = _opener(archive.read_header(reader), load), []
+            if ended:
+                open_predictor = _opener(archive.read_header(reader), load)
+                ended = False
             else:
-                source.seek(offset)
+                assert open_predictor is not None
                 record = archive.read_record(reader)
                 if isinstance(record, Frame):
-                    data = decode_frame(record, open_predictor)
-                    target.write(data)
+                    target.write(data := decode_frame(record, open_predictor))
                     original_bytes += len(data)
-                    frames.append(record.info)
+                else:
+                    ended = True
             offset += reader.position
         except (ArchiveError, UnsupportedVersionError) as error:
-            found = archive.find_next_frame(source, offset + 1)
-            end = size if found is None else found
-            lost.append(LostRange(offset, end, None, str(error)))
-            if open_predictor is None and found is not None and source.seek(found) is not None:
-                if source.read(len(archive.MAGIC)) != archive.MAGIC:
-                    raise ArchiveError("the header is damaged, so the model is unknown: nothing can be recovered") from None
+            if open_predictor is None:
+                raise ArchiveError(f"nothing can be recovered without the header: {error}") from None
+            end = min((place for place in indexed if place > offset), default=None)
+            if end is None:
+                end = archive.find_next_record(source, offset + 1, size)
+            missing = sum(indexed[place] for place in indexed if offset <= place < end) if offset in indexed else None
+            lost.append(LostRange(offset, end, missing, str(error)))
+            source.seek(end)
+            ended = source.read(len(archive.MAGIC)) == archive.MAGIC
             offset = end
+    if not ended and not (lost and lost[-1].archive_end == size):
+        lost.append(LostRange(size, size, None, "the archive is cut short: its end is missing"))
+    if open_predictor is None:
+        raise ArchiveError("the archive is empty: nothing can be recovered")
     return Decoded(original_bytes, size, tuple(lost))

@@ -2,7 +2,8 @@
 
 Notation: B streams, T new positions, N = B * T rows, D hidden size, H query heads, G key-value heads, d head size,
 S cache slots, V vocabulary. "Integers" are whole numbers held in float32. Every line is one of: an exact sum of
-integers, one IEEE-754 operation an element, a maximum, a table look-up. May import ``backends``, ``tables``, ``weights``.
+integers, one IEEE-754 operation an element, a maximum, a table look-up. May import ``backends``, ``tables`` and
+``weights``.
 """
 
 import math
@@ -87,12 +88,13 @@ class ArrayOps:
         cosine, sine = cosine[:, None], sine[:, None]
         turned = b.concatenate([first * cosine - second * sine, second * cosine + first * sine], 3)
         q, peak = self.quantise(b.concatenate([turned, values[:, :, split:]], 2))
-        peak = peak[..., 0]
-        return (
-            *(q[:, :, : s.heads], peak[:, :, : s.heads]),
-            *(q[:, :, s.heads : split], peak[:, :, s.heads : split]),
-            *(q[:, :, split:], peak[:, :, split:]),
-        )
+        return self._by_role(q, peak[..., 0])
+
+    def _by_role(self, q: Array, peak: Array) -> tuple[Array, ...]:
+        """Heads and their peaks taken apart: queries, keys, values."""
+        heads, split = self.shape.heads, self.shape.heads + self.shape.key_value_heads
+        roles = (slice(heads), slice(heads, split), slice(split, None))
+        return tuple(part for role in roles for part in (q[:, :, role], peak[:, :, role]))
 
     def attend(
         self, query: Array, query_peak: Array, key: Array, key_peak: Array, value: Array, value_peak: Array, filled: int

@@ -68,7 +68,7 @@ def _quantise(x, q, peaks):  # type: ignore[no-untyped-def]
 def _norm(x, epsilon, q, factor):  # type: ignore[no-untyped-def]
     for n in range(x.shape[0]):
         inverse = _LIMIT / _peak(x[n])
-        total = 0
+        total = np.int64(0)
         for i in range(x.shape[1]):
             value = np.rint(x[n, i] * inverse)
             q[n, i] = value
@@ -105,22 +105,33 @@ def _rotate(y, factor, scale, bias, cosine, sine, turned, q, peaks):  # type: ig
                 q[n, h, i] = np.rint(row[i] * inverse)
 
 
+# Loops run from 0 over slices: numba then knows that no index is negative, and vectorises.
+
+
 @_kernel
-def _soften(scores, unit, key_peak, value_peak, first, last, table, shares):  # type: ignore[no-untyped-def]
-    """One query and head: integer scores at slots first .. last - 1 become integer probabilities in place."""
+def _soften(scores, unit, key_peak, value_peak, table, peak):  # type: ignore[no-untyped-def]
+    """The integer scores of one query over the slots it sees become integer probabilities in place."""
     largest = _F(-3e38)
-    for j in range(first, last):
+    for j in range(scores.size):
         score = (scores[j] * unit) * key_peak[j]
         scores[j] = score
         largest = max(largest, score)
     total = np.int64(0)
-    for j in range(first, last):
+    for j in range(scores.size):
         weight = table[np.int32(np.rint(min(largest - scores[j], _LAST)))]
         scores[j] = weight
         total += np.int64(weight)
-    share = _TOTAL / (_F(total) * shares)
-    for j in range(first, last):
+    share = _TOTAL / (_F(total) * peak)
+    for j in range(scores.size):
         scores[j] = np.rint(scores[j] * (value_peak[j] * share))
+
+
+@_kernel
+def _largest(values):  # type: ignore[no-untyped-def]
+    largest = _F(0)
+    for j in range(values.size):
+        largest = max(largest, values[j])
+    return largest
 
 
 @_kernel
@@ -131,36 +142,33 @@ def _soften_chunk(scores, unit, key_peak, value_peak, offset, before, window, ta
             for t in range(scores.shape[3]):
                 last = before + t + 1 - offset
                 first = max(0, last - window)
-                peak = _F(0)
-                for j in range(first, last):
-                    peak = max(peak, value_peak[b, g, offset + j])
+                key_peaks = key_peak[b, g, offset + first : offset + last]
+                value_peaks = value_peak[b, g, offset + first : offset + last]
+                peak = _largest(value_peaks)
                 peaks[b, g, t] = peak
                 for h in range(scores.shape[2]):
                     row = scores[b, g, h, t]
                     row[:first] = 0
                     row[last:] = 0
-                    _soften(
-                        row, unit[b, g, h, t], key_peak[b, g, offset:], value_peak[b, g, offset:], first, last, table, peak
-                    )
+                    _soften(row[first:last], unit[b, g, h, t], key_peaks, value_peaks, table, peak)
 
 
 @_integer_kernel
-def _integer_scores(query, key, first, last, scores):  # type: ignore[no-untyped-def]
-    for j in range(first, last):
-        scores[j] = 0
+def _integer_scores(query, key, scores):  # type: ignore[no-untyped-def]
+    scores[:] = 0
     for i in range(query.size):
-        q = query[i]
-        for j in range(first, last):
-            scores[j] += q * np.float32(key[i, j])
+        q, row = query[i], key[i]
+        for j in range(scores.size):
+            scores[j] += q * np.float32(row[j])
 
 
 @_integer_kernel
-def _integer_mix(shares, value, first, last, mixed):  # type: ignore[no-untyped-def]
+def _integer_mix(shares, value, mixed):  # type: ignore[no-untyped-def]
     mixed[:] = 0
-    for j in range(first, last):
-        share = shares[j]
+    for j in range(shares.size):
+        share, row = shares[j], value[j]
         for i in range(mixed.size):
-            mixed[i] += share * np.float32(value[j, i])
+            mixed[i] += share * np.float32(row[i])
 
 
 @_kernel
@@ -168,16 +176,15 @@ def _attend_step(query, unit, key, key_peak, value, value_peak, filled, window, 
     # query: [B, H, d]; unit: [B, H]; key: [B, G, d, S] int8; value: [B, G, S, d] int8; out: [B, H, d].
     heads_a_group = query.shape[1] // key.shape[1]
     first = max(0, filled - window)
-    scores = np.empty(key.shape[3], np.float32)
+    scores = np.empty(filled - first, np.float32)
     for b in range(query.shape[0]):
         for g in range(key.shape[1]):
-            peak = _F(0)
-            for j in range(first, filled):
-                peak = max(peak, value_peak[b, g, j])
+            value_peaks = value_peak[b, g, first:filled]
+            peak = _largest(value_peaks)
             for h in range(g * heads_a_group, (g + 1) * heads_a_group):
-                _integer_scores(query[b, h], key[b, g], first, filled, scores)
-                _soften(scores, unit[b, h], key_peak[b, g], value_peak[b, g], first, filled, table, peak)
-                _integer_mix(scores, value[b, g], first, filled, out[b, h])
+                _integer_scores(query[b, h], key[b, g, :, first:filled], scores)
+                _soften(scores, unit[b, h], key_peak[b, g, first:filled], value_peaks, table, peak)
+                _integer_mix(scores, value[b, g, first:filled], out[b, h])
                 for i in range(out.shape[2]):
                     out[b, h, i] = out[b, h, i] * (peak * _VALUE_UNIT)
 
@@ -325,12 +332,7 @@ class CompiledOps(ArrayOps):
             q,
             peak,
         )
-        q, peak = q.reshape(streams, -1, parts, s.head_dim), peak.reshape(streams, -1, parts)
-        return (
-            *(q[:, :, : s.heads], peak[:, :, : s.heads]),
-            *(q[:, :, s.heads : split], peak[:, :, s.heads : split]),
-            *(q[:, :, split:], peak[:, :, split:]),
-        )
+        return self._by_role(q.reshape(streams, -1, parts, s.head_dim), peak.reshape(streams, -1, parts))
 
     def attend(
         self,
@@ -348,8 +350,8 @@ class CompiledOps(ArrayOps):
         unit = query_peak * np.float32(self._score_unit)
         if length == 1:
             out = np.empty((streams, heads, dim), np.float32)
-            query, unit = np.ascontiguousarray(query[:, 0]), np.ascontiguousarray(unit[:, 0])
-            _attend_step(query, unit, key, key_peak, value, value_peak, filled, s.window, self._exp, out)
+            newest, units = np.ascontiguousarray(query[:, 0]), np.ascontiguousarray(unit[:, 0])
+            _attend_step(newest, units, key, key_peak, value, value_peak, filled, s.window, self._exp, out)
             return out.reshape(streams, heads * dim)
         first = max(0, filled - length - s.window + 1)
         rows = query.transpose(0, 2, 1, 3).reshape(streams, groups, -1, dim)
@@ -376,9 +378,7 @@ class CompiledOps(ArrayOps):
         _gate(y, factor, linear.scale, _bias(linear), self._sigmoid, q, peak)
         return q, peak
 
-    def frequencies(
-        self, y: NDArray[np.float32], factor: NDArray[np.float32], linear: Linear
-    ) -> NDArray[np.int64]:
+    def frequencies(self, y: NDArray[np.float32], factor: NDArray[np.float32], linear: Linear) -> NDArray[np.int64]:
         out = np.empty(y.shape, np.int64)
         _frequencies(y, factor, linear.scale, _bias(linear), self._exp, out)
         return out

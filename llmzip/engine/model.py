@@ -40,7 +40,9 @@ class ExactModel:
             try:
                 backend = TorchBackend(engine.partition(":")[2] or "cpu")
             except ImportError:
-                raise ModelError("torch is not installed: pip install 'llmzip[torch]', or use the numpy engine") from None
+                raise ModelError(
+                    "torch is not installed: pip install 'llmzip[torch]', or use the numpy engine"
+                ) from None
             except RuntimeError as error:
                 raise ModelError(f"no such device: {error}") from None
         else:
@@ -48,7 +50,8 @@ class ExactModel:
         self.shape, self.backend = weights.shape, backend
         self.embedding = backend.array(weights.embedding)
         self.layers = [
-            Layer(*(self._place(getattr(layer, name)) for name in Layer.__dataclass_fields__)) for layer in weights.layers
+            Layer(*(self._place(getattr(layer, name)) for name in Layer.__dataclass_fields__))
+            for layer in weights.layers
         ]
         self.head = self._place(weights.head)
         self.rotary = Rotary(self.shape.head_dim, self.shape.rope_theta)
@@ -107,7 +110,7 @@ class ExactStreams:
         other = object.__new__(ExactStreams)
         other.__dict__.update(self.__dict__)
         repeat: Any = lambda array: self._model.backend.concatenate([array] * streams, 0)  # noqa: E731
-        other._cache = [tuple(repeat(array) for array in layer) for layer in self._cache]  # type: ignore[misc]
+        other._cache = [tuple(repeat(array) for array in layer) for layer in self._cache]
         other._last = repeat(self._last)
         other._streams = streams
         return other

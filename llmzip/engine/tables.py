@@ -96,7 +96,5 @@ class Rotary:
         """(cosine, sine), each [count, dim / 2] float32, for ``count`` positions from ``first``."""
         positions = np.arange(first, first + count)
         high, low = positions >> POSITION_DIGIT_BITS, positions & ((1 << POSITION_DIGIT_BITS) - 1)
-        sine, cosine = _rotate(
-            (self._high[0][high], self._high[1][high]), (self._low[0][low], self._low[1][low])
-        )
+        sine, cosine = _rotate((self._high[0][high], self._high[1][high]), (self._low[0][low], self._low[1][low]))
         return cosine.astype(np.float32), sine.astype(np.float32)

@@ -93,7 +93,9 @@ def read_config(folder: Path) -> Shape:
         raise ModelError(f"{folder} has no readable config.json ({error}): name a Hugging Face model folder") from None
     if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
         kind = config.get("model_type") if isinstance(config, dict) else None
-        raise ModelError(f"model_type {kind!r} cannot run in the exact engine: use one of {', '.join(sorted(FAMILIES))}")
+        raise ModelError(
+            f"model_type {kind!r} cannot run in the exact engine: use one of {', '.join(sorted(FAMILIES))}"
+        )
     if config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"hidden_act {config['hidden_act']!r} cannot run in the exact engine: only silu can")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
@@ -104,7 +106,9 @@ def read_config(folder: Path) -> Shape:
         hidden = _size(config, "hidden_size", 1 << 15)
         start = config.get("bos_token_id")
         start = start if start is not None else config.get("eos_token_id") or 0
-        window = config.get("sliding_window") if config.get("use_sliding_window", True) else None
+        # Qwen2 states a window that it does not use unless a second field says so.
+        sliding = config.get("use_sliding_window", config["model_type"] != "qwen2")
+        window = config.get("sliding_window") if sliding else None
         window = window or min(DEFAULT_WINDOW, _size(config, "max_position_embeddings", 1 << 30))
         shape = Shape(
             vocabulary_size=_size(config, "vocab_size", 1 << 20),
@@ -115,16 +119,21 @@ def read_config(folder: Path) -> Shape:
             head_dim=int(config.get("head_dim") or hidden // heads),
             feed_forward_size=_size(config, "intermediate_size", 1 << 17),
             window=int(window),
-            rope_theta=float(rope.get("rope_theta", config.get("rope_theta", 10000.0))),
+            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0),
             norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
             start_token=int(start[0] if isinstance(start, list) else start),
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ModelError(f"{folder / 'config.json'} is not usable ({error}): take the folder again") from None
     if shape.vocabulary_size < 3 or not 0 <= shape.start_token < shape.vocabulary_size:
-        raise ModelError(f"a vocabulary of {shape.vocabulary_size} with start token {shape.start_token} is unusable")
+        raise ModelError(
+            f"start token {shape.start_token} is outside the vocabulary ({shape.vocabulary_size}): take the folder again"
+        )
     if shape.heads % shape.key_value_heads or shape.head_dim % 2 or not 1 <= shape.window <= 1 << 14:
-        raise ModelError(f"heads {shape.heads}/{shape.key_value_heads} x {shape.head_dim}, window {shape.window}: unusable")
+        raise ModelError(
+            f"heads {shape.heads}/{shape.key_value_heads} x {shape.head_dim}, window {shape.window}: cannot run; "
+            "take the folder again"
+        )
     if shape.head_dim * ACTIVATION_LIMIT**2 >= EXACT_LIMIT:
         raise ModelError(f"head_dim {shape.head_dim} is too large for exact scores: the engine takes up to 1040")
     return shape
@@ -199,7 +208,9 @@ def load_weights(folder: Path) -> Weights:
         if name not in tensors:
             raise ModelError(f"{folder} lacks the tensor {name}: take the folder again")
         if tensors[name].shape != size:
-            raise ModelError(f"tensor {name} is {tensors[name].shape}, config.json says {size}: they do not belong together")
+            raise ModelError(
+                f"tensor {name} is {tensors[name].shape}, config.json says {size}: they do not belong together"
+            )
         return tensors[name]
 
     def bias(*names: str) -> NDArray[np.float32] | None:

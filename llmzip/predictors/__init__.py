@@ -29,7 +29,9 @@ def embedded_rungs() -> list[RungCard]:
     for path in Path(str(files("llmzip") / "embedded")).glob("*/card.json"):
         card = json.loads(path.read_text(encoding="utf-8"))
         stored = sum(file.stat().st_size for file in path.parent.iterdir() if file.suffix in (".json", ".safetensors"))
-        cards.append(RungCard(path.parent.name, card["parameters"], stored, card["held_out_bits_per_byte"], path.parent))
+        cards.append(
+            RungCard(path.parent.name, card["parameters"], stored, card["held_out_bits_per_byte"], path.parent)
+        )
     return sorted(cards, key=lambda card: card.parameter_count)
 
 

@@ -27,7 +27,7 @@ class Workers:
     """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = threads or _usable_cores()
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         self._blas = threadpoolctl.ThreadpoolController()
 
@@ -37,6 +37,12 @@ class Workers:
             if self._pool is None or len(tasks) == 1:
                 return [task() for task in tasks]
             return [future.result() for future in [self._pool.submit(task) for task in tasks]]
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class ThreadedStreams:

@@ -1,4 +1,4 @@
-"""Writes a trained model as an ordinary Hugging Face folder (Mistral architecture) that ``AutoModelForCausalLM`` loads."""
+"""Writes a trained model as an ordinary Hugging Face folder (Mistral), which ``AutoModelForCausalLM`` loads."""
 
 import json
 from pathlib import Path

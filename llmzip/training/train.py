@@ -69,7 +69,9 @@ def bits_per_byte(
         nats = 0.0
         for part in range(0, len(targets), 16):
             with autocast():
-                loss = model(inputs[part : part + 16].to(byte_lengths.device), targets[part : part + 16].to(byte_lengths.device))
+                loss = model(
+                    inputs[part : part + 16].to(byte_lengths.device), targets[part : part + 16].to(byte_lengths.device)
+                )
             nats += float(loss) * targets[part : part + 16].numel()
         result[kind] = nats / math.log(2) / int(byte_lengths[targets].sum())
     return result

@@ -1,0 +1,284 @@
+"""Finds the files to measure: expands folders, and fetches the public corpora that the manifest describes.
+
+Nothing that was downloaded is unpacked before its size and SHA-256 are the manifest's, and no unpacked file
+appears in its place before its own are. Shows nothing: a progress bar is an ``opener`` whose response counts
+what is read. Measures nothing. May import ``errors``; ``bench`` and ``cli`` import it.
+"""
+
+import bz2
+import gzip
+import hashlib
+import http.client
+import os
+import tarfile
+import tempfile
+import tomllib
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol, cast
+from urllib.parse import urlsplit
+
+from llmzip.errors import CorpusError
+
+MANIFEST_NAME = "manifest.toml"
+TIMEOUT_SECONDS = 60.0
+"""The longest wait for the next bytes of a download."""
+
+_DESCRIPTIONS = {MANIFEST_NAME, "README.md"}
+_CHUNK_BYTES = 1 << 18
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+
+@dataclass(frozen=True)
+class CorpusMember:
+    """One file of a corpus: its name (no folders), size and SHA-256 in hexadecimal."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class CorpusDownload:
+    """One download of the manifest. ``size_bytes`` and ``sha256`` are of what is downloaded, still packed."""
+
+    name: str
+    corpus: str
+    url: str
+    size_bytes: int
+    sha256: str
+    unpack: str
+    licence: str
+    note: str
+    members: tuple[CorpusMember, ...]
+
+    @property
+    def original_bytes(self) -> int:
+        """The sizes of the members, added up."""
+        return sum(member.size_bytes for member in self.members)
+
+
+class Readable(Protocol):
+    """What can be read in pieces: a file, or the answer to a request."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        ...
+
+
+class Opener(Protocol):
+    """Opens a request as ``urllib.request.urlopen`` does."""
+
+    def __call__(self, request: urllib.request.Request, *, timeout: float) -> AbstractContextManager[Readable]:
+        """The answer, to be read once. timeout: the longest wait for the next bytes, in seconds."""
+        ...
+
+
+_ONE_FILE_OPENERS: dict[str, Callable[[IO[bytes]], AbstractContextManager[Readable]]] = {
+    "none": nullcontext,
+    "gz": gzip.open,
+    "bz2": bz2.open,
+}
+_UNPACK_WAYS = {*_ONE_FILE_OPENERS, "zip", "tar.gz"}
+
+
+def corpus_files(paths: list[Path]) -> list[Path]:
+    """The files to measure: each path itself, or every file below it, sorted by name, each once.
+
+    Below a folder, hidden entries and links to folders are left out, as are the manifest and the README of a
+    corpora folder. Raises CorpusError where a path does not exist or nothing is left.
+    """
+    files: list[Path] = []
+    for path in paths:
+        try:
+            if path.is_dir():
+                files.extend(_files_below(path))
+            elif path.exists():
+                files.append(path)
+            else:
+                raise CorpusError(f"{path} does not exist: name files or folders that do")
+        except OSError as error:
+            raise CorpusError(f"{path} cannot be read ({error}): change its permissions or leave it out") from error
+    if not files:
+        listed = ", ".join(map(str, paths)) or "the request"
+        raise CorpusError(f"no files in {listed}: name a folder that holds some, or fetch a corpus first")
+    return list(dict.fromkeys(files))
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    is_corpora_folder = any(entry.name == MANIFEST_NAME for entry in entries)
+    for entry in entries:
+        if entry.name.startswith(".") or (is_corpora_folder and entry.name in _DESCRIPTIONS):
+            continue
+        if entry.is_file():
+            yield entry
+        elif entry.is_dir() and not entry.is_symlink():
+            yield from _files_below(entry)
+
+
+def read_manifest(path: Path | None = None) -> tuple[CorpusDownload, ...]:
+    """The downloads that the manifest describes, in its order. path: another manifest than llmzip's own.
+
+    Raises CorpusError where it is missing, is no TOML, or describes something that ``fetch`` would refuse.
+    """
+    path = path or _own_manifest()
+    try:
+        with path.open("rb") as file:
+            tables = tomllib.load(file)["file"]
+        downloads = tuple(_download_from_table(table) for table in tables)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorpusError(f"{path} is not a readable manifest ({error}): correct it or install llmzip again") from error
+    for download in downloads:
+        _check_description(download)
+    return downloads
+
+
+def open_address(request: urllib.request.Request, *, timeout: float) -> http.client.HTTPResponse:
+    """``urlopen``, but never sent on to an address that ``fetch`` would have refused."""
+    response: http.client.HTTPResponse = urllib.request.build_opener(_CheckedRedirects).open(request, timeout=timeout)
+    return response
+
+
+class _CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, req: urllib.request.Request, *args: Any) -> urllib.request.Request | None:
+        new_url: str = args[-1]
+        _check_address(new_url, allow_loopback=urlsplit(req.full_url).hostname in _LOOPBACK)
+        return super().redirect_request(req, *args)
+
+
+def fetch(
+    name: str,
+    folder: Path,
+    *,
+    url: str | None = None,
+    manifest: Path | None = None,
+    opener: Opener = open_address,
+) -> list[Path]:
+    """The members of download ``name`` as files of ``folder``/<its corpus>/, fetched unless they are there.
+
+    url: another address of the same bytes; only here may it be http, and only of this machine.
+    manifest: another one than llmzip's own. opener: to show progress, one whose answer counts what is read.
+    Raises CorpusError where the name is unknown, the address cannot be reached, or anything differs from the
+    manifest; ``folder`` then holds what it held before, or some verified members.
+    """
+    downloads = {download.name: download for download in read_manifest(manifest)}
+    if name not in downloads:
+        raise CorpusError(f"no corpus is called {name!r}: choose from {', '.join(downloads)}")
+    download = downloads[name]
+    target = folder / download.corpus
+    paths = [target / member.name for member in download.members]
+    try:
+        if all(map(_is_verified, paths, download.members)):
+            return paths
+        _check_address(url or download.url, allow_loopback=url is not None)
+        target.mkdir(parents=True, exist_ok=True)
+        # Inside the target, so that each file moves into its place in one step.
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=target) as temporary:
+            packed, unpacked = Path(temporary) / "packed", Path(temporary) / "unpacked"
+            request = urllib.request.Request(url or download.url, headers={"User-Agent": "llmzip"})
+            with opener(request, timeout=TIMEOUT_SECONDS) as response:
+                _copy_verified(response, packed, download)
+            unpacked.mkdir()
+            _unpack(packed, unpacked, download)
+            for path in paths:
+                os.replace(unpacked / path.name, path)
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        message = f"{name} could not be fetched ({error}): try again, or give another address of the same file"
+        raise CorpusError(message) from error
+    return paths
+
+
+def _own_manifest() -> Path:
+    """The copy that a wheel holds beside this module, else the one of the source checkout."""
+    copy = Path(__file__).with_name(MANIFEST_NAME)
+    return copy if copy.exists() else Path(__file__).parents[2] / "corpora" / MANIFEST_NAME
+
+
+def _download_from_table(table: dict[str, Any]) -> CorpusDownload:
+    rest = {key: value for key, value in table.items() if key not in {"bytes", "members"}}
+    members = tuple(CorpusMember(row["name"], row["bytes"], row["sha256"]) for row in table["members"])
+    return CorpusDownload(size_bytes=table["bytes"], members=members, **rest)
+
+
+def _check_description(download: CorpusDownload) -> None:
+    """Names become paths: each must be one plain component. One file cannot be unpacked into several."""
+    for name in (download.corpus, *(member.name for member in download.members)):
+        if not name or name.startswith(".") or any(character in name for character in "/\\:\0"):
+            raise CorpusError(f"{download.name}: {name!r} cannot be a file name; correct the manifest")
+    if download.unpack not in _UNPACK_WAYS:
+        raise CorpusError(f"{download.name}: unpack is {download.unpack!r}; choose from {sorted(_UNPACK_WAYS)}")
+    if not download.members or (download.unpack in _ONE_FILE_OPENERS and len(download.members) > 1):
+        raise CorpusError(f"{download.name}: {len(download.members)} members do not fit unpack {download.unpack!r}")
+
+
+def _check_address(address: str, *, allow_loopback: bool) -> None:
+    parts = urlsplit(address)
+    secure = parts.scheme == "https" and parts.hostname
+    if not secure and not (allow_loopback and parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise CorpusError(f"{address} is not an https address: give one")
+
+
+def _is_verified(path: Path, expected: CorpusMember) -> bool:
+    if not path.is_file() or path.stat().st_size != expected.size_bytes:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == expected.sha256
+
+
+def _copy_verified(source: Readable, target: Path, expected: CorpusDownload | CorpusMember) -> None:
+    """Writes ``source`` to ``target``, never more than the expected size, and compares size and digest."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with target.open("xb") as file:
+        while chunk := source.read(_CHUNK_BYTES):
+            size_bytes += len(chunk)
+            if size_bytes > expected.size_bytes:
+                break
+            digest.update(chunk)
+            file.write(chunk)
+    if size_bytes != expected.size_bytes:
+        found = "more" if size_bytes > expected.size_bytes else str(size_bytes)
+        problem = f"has {found} bytes where the manifest says {expected.size_bytes}"
+    elif digest.hexdigest() != expected.sha256:
+        problem = f"has SHA-256 {digest.hexdigest()} where the manifest says {expected.sha256}"
+    else:
+        return
+    raise CorpusError(f"{expected.name} {problem}: fetch it again, or from another address of the same file")
+
+
+def _unpack(packed: Path, folder: Path, download: CorpusDownload) -> None:
+    """Writes the members that the manifest lists, and nothing else, into ``folder``."""
+    missing = {member.name: member for member in download.members}
+    try:
+        with packed.open("rb") as file:
+            for name, source in _contents(file, download):
+                if name in missing:
+                    _copy_verified(source, folder / name, missing.pop(name))
+    except (OSError, EOFError, KeyError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error) as error:
+        message = f"{download.name} cannot be unpacked ({error}): free space, or report its entry in the manifest"
+        raise CorpusError(message) from error
+    if missing:
+        raise CorpusError(f"{download.name} lacks {', '.join(missing)}: report its entry in the manifest")
+
+
+def _contents(file: IO[bytes], download: CorpusDownload) -> Iterator[tuple[str, Readable]]:
+    """The files in a download, by name, each to be read before the next is asked for."""
+    if download.unpack == "zip":
+        with zipfile.ZipFile(file) as archive:
+            for member in download.members:
+                with archive.open(member.name) as source:
+                    yield member.name, source
+    elif download.unpack == "tar.gz":
+        with tarfile.open(fileobj=file, mode="r|gz") as tar:
+            for entry in filter(tarfile.TarInfo.isreg, tar):
+                with cast(IO[bytes], tar.extractfile(entry)) as source:
+                    yield entry.name.removeprefix("./"), source
+    else:
+        with _ONE_FILE_OPENERS[download.unpack](file) as source:
+            yield download.members[0].name, source

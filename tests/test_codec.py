@@ -1,0 +1,314 @@
+"""The codec's promises: everything comes back, in bounded memory, for any predictor, streams and sources."""
+
+import io
+import os
+import threading
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SAMPLE, CountingPredictor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmzip import codec
+from llmzip.archive import read_info
+from llmzip.codec import compress, compress_file, decompress, decompress_file, read_frame
+from llmzip.coder import ideal_bits
+from llmzip.errors import ArchiveError, PredictorMismatchError
+from llmzip.predictor import Predictor
+from llmzip.predictors.exact import ExactPredictor, load_exact
+
+HOSTILE = [
+    b"",
+    b"a",
+    b"\xff",
+    b"\0" * 3000,
+    bytes(range(256)),
+    np.random.default_rng(0).bytes(4000),
+    SAMPLE.encode() * 3,
+    b"\xf0\x9f\x99" * 50,
+    b"<|start|>" * 40,
+    "e\u0301".encode() * 99,
+]
+
+
+def letters(size: int, seed: int = 0) -> bytes:
+    """Text that a count of letters codes better than zstd does, so that its frames are a model's."""
+    return np.random.default_rng(seed).integers(97, 105, size).astype(np.uint8).tobytes()
+
+
+@pytest.fixture(scope="module", params=["tiny", "counting"])
+def predictor(request: pytest.FixtureRequest, tiny: ExactPredictor, counting: CountingPredictor) -> Predictor:
+    return {"tiny": tiny, "counting": counting}[request.param]
+
+
+@pytest.mark.parametrize("streams", [None, 1, 7, 256])
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda data: f"{data[:6].hex()}x{len(data)}")
+def test_files_come_back(predictor: Predictor, data: bytes, streams: int | None) -> None:
+    assert decompress(compress(data, predictor, streams=streams), predictor) == data
+
+
+@given(
+    data=st.one_of(st.binary(max_size=600), st.text(max_size=300).map(lambda text: text.encode())),
+    streams=st.integers(1, 20),
+    frame_bytes=st.integers(1, 500),
+)
+def test_anything_comes_back(counting: CountingPredictor, data: bytes, streams: int, frame_bytes: int) -> None:
+    packed = compress(data, counting, streams=streams, frame_bytes=frame_bytes)
+    assert decompress(packed, counting) == data
+    assert len(packed) <= len(codec._zstd(data)) + 64
+
+
+@given(data=st.binary(max_size=200), streams=st.integers(1, 9), head=st.integers(0, 80))
+def test_model_frames_come_back(tiny: ExactPredictor, data: bytes, streams: int, head: int) -> None:
+    """The model's own coding of bytes for which any sensible choice would be another one."""
+    if not data:
+        return
+    tokens = tiny.tokenize(data)
+    head = min(head, len(tokens))
+    streams = max(1, min(streams, len(tokens) - head))
+    parts = list(codec._intervals(tokens, tiny, streams, head))
+    cumulative, frequency = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    assert len(frequency) == len(tokens)
+    payload = codec.coder.encode(cumulative, frequency)
+    frame = codec.archive.pack_frame(codec.archive.MODEL, data, payload, len(tokens), streams, head)
+    record = codec.archive.read_record(codec.ByteReader(io.BytesIO(frame)))
+    assert isinstance(record, codec.Frame)
+    assert codec.decode_frame(record, lambda: tiny) == data
+
+
+def test_encoding_step_by_step_writes_the_same_archive(tiny: ExactPredictor) -> None:
+    """The shortcut that only exact predictors may take changes nothing but the time."""
+
+    class Stepwise:
+        def __init__(self, context: object) -> None:
+            self._context = context
+
+        def __getattr__(self, name: str) -> object:
+            if name == "intervals":
+                raise AttributeError(name)
+            return getattr(self._context, name)
+
+        def fork(self, streams: int) -> "Stepwise":
+            return Stepwise(self._context.fork(streams))  # type: ignore[attr-defined]
+
+    class StepwisePredictor(ExactPredictor):
+        def start(self, streams: int) -> Stepwise:  # type: ignore[override]
+            return Stepwise(super().start(streams))
+
+    slow = object.__new__(StepwisePredictor)
+    slow.__dict__.update(tiny.__dict__)
+    data = SAMPLE.encode() + b"ab" * 100
+    assert not isinstance(slow.start(1), codec.ExactContext)
+    for streams in (1, 4):
+        assert list(map(_bytes, codec._intervals(tiny.tokenize(data), slow, streams, 9))) != []
+        packed = compress(data, tiny, streams=streams)
+        assert compress(data, slow, streams=streams) == packed
+
+
+def _bytes(pair: tuple[np.ndarray, np.ndarray]) -> bytes:
+    return pair[0].tobytes() + pair[1].tobytes()
+
+
+def test_concatenated_archives_decode_to_concatenated_texts(predictor: Predictor) -> None:
+    texts = [b"one\n" * 30, b"", b"three"]
+    assert decompress(b"".join(compress(text, predictor) for text in texts), predictor) == b"".join(texts)
+
+
+def test_one_frame_can_be_read_alone(counting: CountingPredictor) -> None:
+    data = letters(3000) + np.random.default_rng(1).bytes(500)
+    packed = compress(data, counting, frame_bytes=700)
+    source = io.BytesIO(packed * 2)
+    count = sum(len(member.frames) for member in read_info(source))
+    assert count == 10
+    pieces = [read_frame(source, index, lambda name: counting) for index in range(count)]
+    assert b"".join(pieces) == data * 2
+    with pytest.raises(ArchiveError, match="no frame 99"):
+        read_frame(source, 99, lambda name: counting)
+
+
+def test_frames_end_at_lines_and_never_inside_a_character() -> None:
+    text = ("Žluťoučký kůň\n" * 200).encode()
+    pieces = list(codec._cut(text, 100))
+    assert b"".join(pieces) == text and all(piece.endswith(b"\n") for piece in pieces)
+    emoji = "🙂".encode() * 300
+    pieces = list(codec._cut(emoji, 401))
+    assert b"".join(pieces) == emoji and all(piece.decode() for piece in pieces)
+    assert b"".join(codec._cut(b"\x80" * 50, 7)) == b"\x80" * 50
+
+
+def test_a_pipe_that_gives_little_at_a_time(counting: CountingPredictor) -> None:
+    data = SAMPLE.encode() * 50
+    reading, writing = os.pipe()
+
+    def trickle() -> None:
+        with os.fdopen(writing, "wb", buffering=0) as pipe:
+            for start in range(0, len(data), 997):
+                pipe.write(data[start : start + 997])
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    target = io.BytesIO()
+    with os.fdopen(reading, "rb", buffering=0) as pipe:
+        info = compress_file(pipe, target, counting)
+    thread.join()
+    assert target.getvalue() == compress(data, counting)
+    assert info == read_info(io.BytesIO(target.getvalue()))[0]
+
+
+def test_memory_does_not_grow_with_the_file(counting: CountingPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "BLOCK_BYTES", 1 << 16)
+
+    class Zeros(io.RawIOBase):
+        left = 8 << 20
+
+        def read(self, size: int = -1) -> bytes:
+            size = min(size, self.left)
+            self.left -= size
+            return bytes(size)
+
+    class Nowhere(io.RawIOBase):
+        size = 0
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            self.size += len(data)
+            return len(data)
+
+    tracemalloc.start()
+    target = Nowhere()
+    compress_file(Zeros(), target, counting, frame_bytes=1 << 16)
+    assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    tracemalloc.stop()
+    assert target.size < 1 << 15
+
+
+def test_the_wrong_model_is_named(tiny: ExactPredictor, counting: CountingPredictor, tmp_path: Path) -> None:
+    from conftest import write_model
+
+    packed = _forced(SAMPLE.encode(), tiny)
+    with pytest.raises(PredictorMismatchError, match="'tiny' .* this is 'count'"):
+        decompress(packed, counting)
+    other = load_exact(write_model(tmp_path / "tiny", seed=2), "tiny", engine="numpy", threads=1)
+    with pytest.raises(PredictorMismatchError):
+        decompress(packed, other)
+
+
+def _forced(data: bytes, predictor: Predictor, frame_bytes: int = 1 << 20) -> bytes:
+    """An archive whose frames are all a model's, whatever would be smaller."""
+    packed, sizes, digest = (
+        codec.archive.pack_header(predictor.name, predictor.fingerprint),
+        [],
+        codec.archive.new_digest(),
+    )
+    digest.update(data)
+    for start in range(0, len(data), frame_bytes):
+        frame = codec._encode_model_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30)
+        assert frame is not None
+        packed += frame
+        sizes.append((len(frame), len(data[start : start + frame_bytes])))
+    return packed + codec.archive.pack_end(sizes, digest.digest())
+
+
+def test_a_text_without_model_frames_needs_no_model(tiny: ExactPredictor) -> None:
+    packed = compress(b"\0" * 9000, tiny)
+
+    def refuse(name: str) -> Predictor:
+        raise AssertionError("loaded")
+
+    target = io.BytesIO()
+    decompress_file(io.BytesIO(packed), target, refuse)
+    assert target.getvalue() == b"\0" * 9000
+
+
+def test_an_archive_cannot_name_a_folder(tiny: ExactPredictor, model_folder: Path) -> None:
+    renamed = object.__new__(ExactPredictor)
+    renamed.__dict__.update(tiny.__dict__, name=str(model_folder))
+    with pytest.raises(Exception, match="no embedded model is called"):
+        decompress(_forced(b"text", renamed))
+
+
+def test_the_coder_costs_next_to_nothing(tiny: ExactPredictor) -> None:
+    data = SAMPLE.encode() * 8
+    tokens = tiny.tokenize(data)
+    for streams, head in ((1, 0), (8, 10)):
+        frequency = np.concatenate([part[1] for part in codec._intervals(tokens, tiny, streams, head)])
+        cumulative = np.concatenate([part[0] for part in codec._intervals(tokens, tiny, streams, head)])
+        assert len(codec.coder.encode(cumulative, frequency)) * 8 <= 1.001 * ideal_bits(frequency) + 64
+
+
+def test_a_small_text_pays_forty_bytes_at_most(counting: CountingPredictor) -> None:
+    for seed in range(20):
+        data = letters(2000, seed)
+        packed = compress(data, counting)
+        (member,) = read_info(io.BytesIO(packed))
+        assert [frame.kind for frame in member.frames] == ["model"]
+        frequency = np.concatenate([part[1] for part in codec._intervals(counting.tokenize(data), counting, 1, 0)])
+        assert len(packed) <= ideal_bits(frequency) / 8 + 40
+
+
+def recover(data: bytes, predictor: Predictor) -> tuple[bytes, codec.Decoded]:
+    target = io.BytesIO()
+    decoded = decompress_file(io.BytesIO(data), target, lambda name: predictor, recover=True)
+    return target.getvalue(), decoded
+
+
+def test_whole_frames_are_recovered(counting: CountingPredictor) -> None:
+    data = letters(4000)
+    packed = _forced(data, counting, 600)
+    (member,) = read_info(io.BytesIO(packed))
+    assert len(member.frames) > 5
+    assert recover(packed, counting) == (data, codec.Decoded(len(data), len(packed)))
+    bounds = np.cumsum([0] + [frame.original_bytes for frame in member.frames])
+    for victim, frame in enumerate(member.frames):
+        for position in (0, 1, 3, frame.header_bytes - 1, frame.archive_bytes - 1):
+            damaged = bytearray(packed)
+            damaged[frame.offset + position] ^= 0x55
+            text, decoded = recover(bytes(damaged), counting)
+            assert text == data[: bounds[victim]] + data[bounds[victim + 1] :]
+            (lost,) = decoded.lost
+            assert (lost.archive_start, lost.archive_end) == (frame.offset, frame.offset + frame.archive_bytes)
+            assert lost.original_bytes == frame.original_bytes
+
+
+def test_what_came_before_a_cut_is_recovered(counting: CountingPredictor) -> None:
+    data = letters(2400)
+    packed = _forced(data, counting, 600)
+    (member,) = read_info(io.BytesIO(packed))
+    for length in range(member.header_bytes, len(packed), 7):
+        text, decoded = recover(packed[:length], counting)
+        whole = [f for f in member.frames if f.offset + f.archive_bytes <= length]
+        assert text == data[: sum(frame.original_bytes for frame in whole)]
+        assert decoded.lost
+
+
+def test_a_damaged_member_does_not_hide_the_next(counting: CountingPredictor) -> None:
+    """No index reaches the first member from the end of the file: its frames are found by search."""
+    first, second = letters(3000, 1), letters(3000, 2)
+    packed = bytearray(_forced(first, counting, 700))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    packed[member.frames[1].offset + 1] ^= 0x55
+    text, decoded = recover(bytes(packed) + compress(second, counting, frame_bytes=700), counting)
+    bounds = np.cumsum([0] + [frame.original_bytes for frame in member.frames])
+    assert text == first[: bounds[1]] + first[bounds[2] :] + second
+    assert [lost.archive_start for lost in decoded.lost] == [member.frames[1].offset]
+
+
+def test_recovery_is_not_misled_by_an_archive_inside_the_archive(counting: CountingPredictor) -> None:
+    """A stored frame that holds an archive looks like frames to a search; the index knows better."""
+    inner = compress(letters(2000, 3), counting, frame_bytes=500)
+    data = inner + letters(3000, 4)
+    packed = bytearray(compress(data, counting, frame_bytes=len(inner)))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    packed[member.frames[0].offset + 5] ^= 0x55
+    text, decoded = recover(bytes(packed), counting)
+    assert text == data[member.frames[0].original_bytes :]
+    assert [lost.original_bytes for lost in decoded.lost] == [member.frames[0].original_bytes]
+
+
+def test_nothing_to_recover_is_said(counting: CountingPredictor) -> None:
+    with pytest.raises(ArchiveError):
+        recover(b"not an archive at all", counting)
+    with pytest.raises(ArchiveError):
+        recover(b"", counting)

@@ -1,0 +1,143 @@
+"""One contract for every predictor: what the codec relies on, and what an archive's promise rests on."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import SAMPLE, CountingPredictor
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmzip.errors import ModelError
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Predictor
+from llmzip.predictors import embedded_rungs, load_embedded, load_predictor
+from llmzip.predictors.exact import ExactPredictor, group_sizes
+
+RUNGS = [card.name for card in embedded_rungs()]
+HOSTILE = [
+    b"",
+    b"\0",
+    b"\xff",
+    bytes(range(256)) * 3,
+    b"\xed\xa0\x80\xc3",  # a surrogate and a cut character
+    b"\xf0\x9f\x99" * 5,
+    SAMPLE.encode(),
+    b"<|start|><s></s><|endoftext|>",
+    "e\u0301 \u212b \u2581\u2581 \ufeff\u200b".encode(),
+    b"\r\n \t\r\r\n" * 20,
+    b"a" * 5000,
+    b" " * 5000,
+]
+
+
+@pytest.fixture(scope="module", params=["counting", "tiny", *RUNGS])
+def predictor(request: pytest.FixtureRequest, tiny: ExactPredictor, counting: CountingPredictor) -> Predictor:
+    made: dict[str, Predictor] = {"tiny": tiny, "counting": counting}
+    return made.get(request.param) or load_embedded(request.param, engine="numpy", threads=1)
+
+
+@pytest.fixture(scope="module")
+def some_tokens(predictor: Predictor) -> Callable[[int, int], "np.ndarray"]:
+    def draw(streams: int, length: int) -> np.ndarray:
+        return np.random.default_rng(streams * length).integers(0, predictor.vocabulary_size, (streams, length))
+
+    return draw
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda data: data[:8].hex())
+def test_any_bytes_come_back_from_tokens(predictor: Predictor, data: bytes) -> None:
+    tokens = predictor.tokenize(data)
+    assert tokens.dtype == np.int64
+    assert len(tokens) <= len(data)
+    assert not len(tokens) or 0 <= tokens.min() <= tokens.max() < predictor.vocabulary_size
+    assert predictor.detokenize(tokens) == data
+
+
+@given(st.data())
+def test_random_bytes_and_text_come_back_from_tokens(predictor: Predictor, data: st.DataObject) -> None:
+    raw = data.draw(st.one_of(st.binary(max_size=400), st.text(max_size=200).map(lambda t: t.encode("utf-8"))))
+    assert predictor.detokenize(predictor.tokenize(raw)) == raw
+
+
+def test_any_tokens_have_bytes(predictor: Predictor) -> None:
+    everything = np.arange(predictor.vocabulary_size)
+    assert isinstance(predictor.detokenize(everything), bytes)
+
+
+def test_frequencies_are_positive_integers_of_the_agreed_sum(predictor: Predictor, some_tokens: Callable) -> None:
+    context = predictor.start(3)
+    for column in some_tokens(3, 40).T:
+        frequencies = context.next_frequencies()
+        assert frequencies.dtype == np.int64
+        assert frequencies.shape == (3, predictor.vocabulary_size)
+        assert frequencies.min() >= 1
+        assert (frequencies.sum(axis=1) == FREQUENCY_TOTAL).all()
+        context.append(column)
+
+
+def test_a_stream_does_not_feel_its_neighbours(predictor: Predictor, some_tokens: Callable) -> None:
+    tokens = some_tokens(4, 30)
+    together = predictor.start(4)
+    alone = [predictor.start(1) for _ in range(4)]
+    for column in tokens.T:
+        expected = np.concatenate([context.next_frequencies() for context in alone])
+        assert np.array_equal(together.next_frequencies(), expected)
+        together.append(column)
+        for row, context in enumerate(alone):
+            context.append(column[row : row + 1])
+
+
+def test_asking_twice_changes_nothing(predictor: Predictor, some_tokens: Callable) -> None:
+    context = predictor.start(2)
+    for column in some_tokens(2, 5).T:
+        assert np.array_equal(context.next_frequencies(), context.next_frequencies())
+        context.append(column)
+
+
+def test_forked_streams_continue_what_was_seen(predictor: Predictor, some_tokens: Callable) -> None:
+    head, rest = some_tokens(1, 20), some_tokens(3, 20)
+    trunk = predictor.start(1)
+    straight = predictor.start(3)
+    for column in head.T:
+        trunk.append(column)
+        straight.append(np.repeat(column, 3))
+    forked = trunk.fork(3)
+    before = trunk.next_frequencies()
+    for column in rest.T:
+        assert np.array_equal(forked.next_frequencies(), straight.next_frequencies())
+        forked.append(column)
+        straight.append(column)
+    assert np.array_equal(trunk.next_frequencies(), before)  # the trunk did not move
+
+
+def test_positions_at_once_equal_positions_one_by_one(predictor: Predictor, some_tokens: Callable) -> None:
+    """Long enough to slide the window and to move the cache several times for the tiny model."""
+    tokens = some_tokens(3, 400 if predictor.vocabulary_size < 1000 else 90)
+    context = predictor.start(3)
+    if not isinstance(context, ExactContext):
+        pytest.skip("this predictor promises no such thing")
+    at_once = [context.intervals(tokens[:, :7]), context.intervals(tokens[:, 7:])]
+    cumulative, frequency = (np.concatenate([part[k] for part in at_once], axis=1) for k in (0, 1))
+    after_at_once = context.next_frequencies()
+    context = predictor.start(3)
+    for position, column in enumerate(tokens.T):
+        frequencies = context.next_frequencies()
+        rows = np.arange(3)
+        assert np.array_equal(frequency[:, position], frequencies[rows, column])
+        below = np.cumsum(frequencies, axis=1)[rows, column] - frequencies[rows, column]
+        assert np.array_equal(cumulative[:, position], below)
+        context.append(column)
+    assert np.array_equal(after_at_once, context.next_frequencies())
+
+
+@given(st.integers(1, 300), st.integers(1, 40))
+def test_threads_share_the_streams_evenly(streams: int, threads: int) -> None:
+    sizes = group_sizes(streams, threads)
+    assert sum(sizes) == streams and len(sizes) <= threads and min(sizes) >= 1 and max(sizes) - min(sizes) <= 1
+
+
+def test_an_unknown_name_says_what_there_is() -> None:
+    with pytest.raises(ModelError, match="neither an embedded model"):
+        load_predictor("no-such-model")
+    with pytest.raises(ModelError, match="name a model folder with -m"):
+        load_embedded(".")
