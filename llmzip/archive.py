@@ -25,13 +25,12 @@ KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored"}
 MAXIMUM_FRAME_BYTES = 1 << 24
 MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
 MAXIMUM_STREAMS = 256
-MAXIMUM_HEAD_TOKENS = 4096
 _MAXIMUM_FRAMES = 1 << 24
 
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Where a frame lies and what it says of itself; the last three are 0 unless ``kind`` is "model"."""
+    """Where a frame lies and what it says of itself; the last two are 0 unless ``kind`` is "model"."""
 
     kind: str
     offset: int
@@ -40,7 +39,6 @@ class FrameInfo:
     original_bytes: int
     token_count: int = 0
     streams: int = 0
-    head_tokens: int = 0
 
     @property
     def archive_bytes(self) -> int:
@@ -98,13 +96,11 @@ def pack_header(predictor_name: str, fingerprint: bytes) -> bytes:
     return head + struct.pack("<H", binascii.crc_hqx(head, 0))
 
 
-def pack_frame(
-    kind: int, original: bytes, payload: bytes, token_count: int = 0, streams: int = 0, head_tokens: int = 0
-) -> bytes:
+def pack_frame(kind: int, original: bytes, payload: bytes, token_count: int = 0, streams: int = 0) -> bytes:
     """A whole frame. ``kind`` is MODEL, ZSTD or STORED."""
     fields = bytes((kind,)) + _varint(len(original)) + _varint(len(payload))
     if kind == MODEL:
-        fields += _varint(token_count) + _varint(streams) + _varint(head_tokens)
+        fields += _varint(token_count) + _varint(streams)
     check = zlib.crc32(payload, zlib.crc32(fields))
     return fields + struct.pack("<II", check, zlib.crc32(original)) + payload
 
@@ -225,17 +221,12 @@ def read_record(reader: ByteReader) -> Frame | End:
         raise ArchiveError(f"byte {offset} begins no frame: the archive is damaged")
     original_bytes = reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame")
     payload_bytes = reader.varint(raw, 0, MAXIMUM_PAYLOAD_BYTES, "the size of a payload")
-    tokens = streams = head = 0
+    tokens = streams = 0
     if kind == MODEL:
         tokens = reader.varint(raw, 1, original_bytes, "the token count")
-        streams = reader.varint(raw, 1, MAXIMUM_STREAMS, "the number of streams")
-        head = reader.varint(raw, 0, min(tokens, MAXIMUM_HEAD_TOKENS), "the number of head tokens")
-        if streams > max(1, tokens - head):
-            raise ArchiveError("a frame has more streams than tokens: the archive is damaged")
+        streams = reader.varint(raw, 1, min(tokens, MAXIMUM_STREAMS), "the number of streams")
     check, content_check = struct.unpack("<II", reader.take(8))
-    info = FrameInfo(
-        KINDS[kind], offset, reader.position - offset, payload_bytes, original_bytes, tokens, streams, head
-    )
+    info = FrameInfo(KINDS[kind], offset, reader.position - offset, payload_bytes, original_bytes, tokens, streams)
     payload = reader.take(payload_bytes)
     if check != zlib.crc32(payload, zlib.crc32(raw)):
         raise ArchiveError(f"the frame at byte {offset} is damaged: get another copy, or save the rest with --recover")

@@ -27,12 +27,10 @@ FRAME_BYTES = 1 << 20
 BLOCK_BYTES = 1 << 24
 """Original bytes read at once. zstd may take a whole block as one frame, so that it can use its own long window."""
 
-STREAM_TOKENS = 4096
-"""A frame gets one stream for so many tokens: more streams are faster and cost a cold start each."""
+STREAM_TOKENS = 2048
+"""A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
 
-MAXIMUM_DEFAULT_STREAMS = 64
-HEAD_TOKENS = 64
-"""Tokens at the start of a frame that all its streams have seen (see ``docs/decisions.md`` for what it gains)."""
+MAXIMUM_DEFAULT_STREAMS = 128
 
 _ZSTD_LEVEL = 19
 _SCORE_POSITIONS = 256  # between looks at whether the frame already costs more than its fallback
@@ -171,20 +169,18 @@ def _encode_model_frame(piece: bytes, predictor: Predictor, streams: int | None,
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
-    count = streams or choose_streams(len(tokens))
-    head = min(HEAD_TOKENS, len(tokens)) if count > 1 else 0
-    count = max(1, min(count, len(tokens) - head))
+    count = min(streams or choose_streams(len(tokens)), len(tokens))
     budget = 8.0 * limit_bytes
     cumulative: list[NDArray[np.int64]] = []
     frequency: list[NDArray[np.int64]] = []
-    for below, own in _intervals(tokens, predictor, count, head):
+    for below, own in _intervals(tokens, predictor, count):
         cumulative.append(below)
         frequency.append(own)
         budget -= coder.ideal_bits(own)
         if budget < 0:
             return None
     payload = coder.encode(np.concatenate(cumulative), np.concatenate(frequency))
-    return archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count, head)
+    return archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
 
 
 def _stream_bounds(token_count: int, streams: int) -> NDArray[np.int64]:
@@ -195,28 +191,19 @@ def _stream_bounds(token_count: int, streams: int) -> NDArray[np.int64]:
 
 
 def _intervals(
-    tokens: NDArray[np.int64], predictor: Predictor, streams: int, head: int
+    tokens: NDArray[np.int64], predictor: Predictor, streams: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of every token in coding order, some positions at a time."""
-    context: Context = predictor.start(1 if head else streams)
-    if head:
-        for _, below, own in _scores(context, tokens[None, :head]):
-            yield below.ravel(), own.ravel()
-        if head == len(tokens):
-            return
-        context = context.fork(streams)
-    rest = tokens[head:]
-    bounds = _stream_bounds(len(rest), streams)
-    longest, shortest = int(bounds[1]), len(rest) // streams
+    bounds = _stream_bounds(len(tokens), streams)
+    shortest, longer = divmod(len(tokens), streams)
     # Streams that are one token shorter are padded; the padding is never coded.
-    table = np.zeros((streams, longest), np.int64)
+    table = np.zeros((streams, int(bounds[1])), np.int64)
     for row in range(streams):
-        table[row, : bounds[row + 1] - bounds[row]] = rest[bounds[row] : bounds[row + 1]]
-    for first, below, own in _scores(context, table):
-        steps, last = below.shape[1], len(rest) % streams
-        if last and first + steps > shortest:
+        table[row, : bounds[row + 1] - bounds[row]] = tokens[bounds[row] : bounds[row + 1]]
+    for first, below, own in _scores(predictor.start(streams), table):
+        if longer and first + below.shape[1] > shortest:
             yield below[:, :-1].T.ravel(), own[:, :-1].T.ravel()
-            yield below[:last, -1], own[:last, -1]
+            yield below[:longer, -1], own[:longer, -1]
         else:
             yield below.T.ravel(), own.T.ravel()
 
@@ -314,21 +301,14 @@ def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
     if info.token_count * least_bits > 8 * (info.payload_bytes + 8):
         raise ArchiveError(f"the payload at byte {info.offset} is too short for its tokens: the archive is damaged")
     tokens = np.empty(info.token_count, np.int64)
-    context = predictor.start(1 if info.head_tokens else info.streams)
-    for position in range(info.head_tokens):
-        tokens[position : position + 1] = decoder.decode(context.next_frequencies())
-        context.append(tokens[position : position + 1])
-    rest = tokens[info.head_tokens :]
-    if not len(rest):
-        return tokens
-    if info.head_tokens:
-        context = context.fork(info.streams)
-    bounds = _stream_bounds(len(rest), info.streams)
+    bounds = _stream_bounds(info.token_count, info.streams)
+    shortest, longer = divmod(info.token_count, info.streams)
+    context = predictor.start(info.streams)
     newest = np.zeros(info.streams, np.int64)
     for position in range(int(bounds[1])):
-        active = info.streams if position < len(rest) // info.streams else len(rest) % info.streams
+        active = info.streams if position < shortest else longer
         newest[:active] = decoder.decode(context.next_frequencies()[:active])
-        rest[bounds[:active] + position] = newest[:active]
+        tokens[bounds[:active] + position] = newest[:active]
         if position + 1 < bounds[1]:
             context.append(newest)
     return tokens

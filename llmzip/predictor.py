@@ -30,10 +30,6 @@ class Context(Protocol):
         """Adds one token to each stream. tokens: [streams] int64."""
         ...
 
-    def fork(self, streams: int) -> "Context":
-        """A context of ``streams`` streams that have all seen what the only stream of this one has seen."""
-        ...
-
 
 class Predictor(Protocol):
     """A tokenizer and a model, loaded and constant. State lives in its contexts."""

@@ -134,9 +134,6 @@ class CountingContext:
     def append(self, tokens: NDArray[np.int64]) -> None:
         self._counts[np.arange(len(tokens)), tokens] += 32
 
-    def fork(self, streams: int) -> "CountingContext":
-        return CountingContext(np.repeat(self._counts, streams, axis=0))
-
 
 class CountingPredictor:
     """The smallest predictor there is: bytes are tokens, counts are the model."""

@@ -42,7 +42,6 @@ def test_the_limits_of_the_specification_are_those_of_the_code() -> None:
     assert "1 to 2^24" in SPECIFICATION and archive.MAXIMUM_FRAME_BYTES == 1 << 24
     assert "0 to 2^24 + 2^16" in SPECIFICATION and archive.MAXIMUM_PAYLOAD_BYTES == (1 << 24) + (1 << 16)
     assert "1 to 256, at most" in SPECIFICATION and archive.MAXIMUM_STREAMS == 256
-    assert "0 to 4096, at most" in SPECIFICATION and archive.MAXIMUM_HEAD_TOKENS == 4096
     assert archive.MAGIC.hex(" ").upper() in SPECIFICATION
     with pytest.raises(UnicodeDecodeError):
         archive.MAGIC.decode()
@@ -58,10 +57,10 @@ def texts() -> dict[str, bytes]:
 def small_archive(texts: dict[str, bytes], tiny: ExactPredictor) -> tuple[bytes, bytes]:
     """Text and archive with one frame of every kind and an index, put together from the format's own parts."""
     tokens = tiny.tokenize(texts["model"])
-    parts = list(codec._intervals(tokens, tiny, 3, 5))
+    parts = list(codec._intervals(tokens, tiny, 3))
     payload = codec.coder.encode(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
     frames = [
-        archive.pack_frame(archive.MODEL, texts["model"], payload, len(tokens), 3, 5),
+        archive.pack_frame(archive.MODEL, texts["model"], payload, len(tokens), 3),
         archive.pack_frame(archive.ZSTD, texts["zstd"], codec._zstd(texts["zstd"])),
         archive.pack_frame(archive.STORED, texts["stored"], texts["stored"]),
     ]
@@ -139,10 +138,9 @@ def varint(value: int) -> bytes:
 HUGE = {
     "a text of 2^60 bytes": bytes([archive.STORED]) + varint(1 << 60) + varint(10),
     "a payload of 2^60 bytes": bytes([archive.STORED]) + varint(10) + varint(1 << 60),
-    "2^40 tokens": bytes([archive.MODEL]) + varint(100) + varint(10) + varint(1 << 40) + varint(1) + varint(0),
-    "2^30 streams": bytes([archive.MODEL]) + varint(100) + varint(10) + varint(9) + varint(1 << 30) + varint(0),
-    "more streams than tokens": bytes([archive.MODEL]) + varint(99) + varint(9) + varint(9) + varint(10) + varint(0),
-    "more head than tokens": bytes([archive.MODEL]) + varint(99) + varint(9) + varint(9) + varint(1) + varint(10),
+    "2^40 tokens": bytes([archive.MODEL]) + varint(100) + varint(10) + varint(1 << 40) + varint(1),
+    "2^30 streams": bytes([archive.MODEL]) + varint(100) + varint(10) + varint(9) + varint(1 << 30),
+    "more streams than tokens": bytes([archive.MODEL]) + varint(99) + varint(9) + varint(9) + varint(10),
     "2^60 frames": bytes([archive.END_WITH_INDEX]) + varint(1 << 60),
     "an endless number": bytes([archive.STORED]) + b"\xff" * 100,
     "a long form of a number": bytes([archive.STORED]) + b"\x81\x00" + varint(1),
@@ -174,7 +172,7 @@ def test_a_zstd_bomb_is_stopped(tiny: ExactPredictor) -> None:
 
 def test_a_payload_too_short_for_its_tokens_is_refused_in_time(tiny: ExactPredictor) -> None:
     """A frame whose checks are right, made to keep the model busy: 2^24 tokens from one byte."""
-    frame = bytearray(archive.pack_frame(archive.MODEL, bytes(1 << 24), b"\x80", 1 << 24, 256, 0))
+    frame = bytearray(archive.pack_frame(archive.MODEL, bytes(1 << 24), b"\x80", 1 << 24, 256))
     data = archive.pack_header("tiny", tiny.fingerprint) + bytes(frame) + b"\0"
     started = time.monotonic()
     with pytest.raises(ArchiveError, match="too short"):
@@ -190,14 +188,9 @@ def test_a_newer_version_says_upgrade(small_archive: tuple[bytes, bytes], tiny: 
 
 
 def test_a_record_reads_back_as_written() -> None:
-    frame = archive.pack_frame(archive.MODEL, b"text", b"payload", 4, 2, 1)
+    frame = archive.pack_frame(archive.MODEL, b"text", b"payload", 4, 2)
     record = archive.read_record(ByteReader(io.BytesIO(frame)))
     assert isinstance(record, Frame)
-    assert (record.info.kind, record.info.token_count, record.info.streams, record.info.head_tokens) == (
-        "model",
-        4,
-        2,
-        1,
-    )
+    assert (record.info.kind, record.info.token_count, record.info.streams) == ("model", 4, 2)
     assert record.info.archive_bytes == len(frame)
     assert archive.read_record(ByteReader(io.BytesIO(b"\0"))) == End(1)

@@ -61,19 +61,18 @@ def test_anything_comes_back(counting: CountingPredictor, data: bytes, streams: 
     assert len(packed) <= len(codec._zstd(data)) + 64
 
 
-@given(data=st.binary(max_size=200), streams=st.integers(1, 9), head=st.integers(0, 80))
-def test_model_frames_come_back(tiny: ExactPredictor, data: bytes, streams: int, head: int) -> None:
+@given(data=st.binary(max_size=200), streams=st.integers(1, 9))
+def test_model_frames_come_back(tiny: ExactPredictor, data: bytes, streams: int) -> None:
     """The model's own coding of bytes for which any sensible choice would be another one."""
     if not data:
         return
     tokens = tiny.tokenize(data)
-    head = min(head, len(tokens))
-    streams = max(1, min(streams, len(tokens) - head))
-    parts = list(codec._intervals(tokens, tiny, streams, head))
+    streams = min(streams, len(tokens))
+    parts = list(codec._intervals(tokens, tiny, streams))
     cumulative, frequency = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
     assert len(frequency) == len(tokens)
     payload = codec.coder.encode(cumulative, frequency)
-    frame = codec.archive.pack_frame(codec.archive.MODEL, data, payload, len(tokens), streams, head)
+    frame = codec.archive.pack_frame(codec.archive.MODEL, data, payload, len(tokens), streams)
     record = codec.archive.read_record(codec.ByteReader(io.BytesIO(frame)))
     assert isinstance(record, codec.Frame)
     assert codec.decode_frame(record, lambda: tiny) == data
@@ -91,9 +90,6 @@ def test_encoding_step_by_step_writes_the_same_archive(tiny: ExactPredictor) -> 
                 raise AttributeError(name)
             return getattr(self._context, name)
 
-        def fork(self, streams: int) -> "Stepwise":
-            return Stepwise(self._context.fork(streams))  # type: ignore[attr-defined]
-
     class StepwisePredictor(ExactPredictor):
         def start(self, streams: int) -> Stepwise:  # type: ignore[override]
             return Stepwise(super().start(streams))
@@ -103,13 +99,8 @@ def test_encoding_step_by_step_writes_the_same_archive(tiny: ExactPredictor) -> 
     data = SAMPLE.encode() + b"ab" * 100
     assert not isinstance(slow.start(1), codec.ExactContext)
     for streams in (1, 4):
-        assert list(map(_bytes, codec._intervals(tiny.tokenize(data), slow, streams, 9))) != []
         packed = compress(data, tiny, streams=streams)
         assert compress(data, slow, streams=streams) == packed
-
-
-def _bytes(pair: tuple[np.ndarray, np.ndarray]) -> bytes:
-    return pair[0].tobytes() + pair[1].tobytes()
 
 
 def test_concatenated_archives_decode_to_concatenated_texts(predictor: Predictor) -> None:
@@ -232,9 +223,9 @@ def test_an_archive_cannot_name_a_folder(tiny: ExactPredictor, model_folder: Pat
 def test_the_coder_costs_next_to_nothing(tiny: ExactPredictor) -> None:
     data = SAMPLE.encode() * 8
     tokens = tiny.tokenize(data)
-    for streams, head in ((1, 0), (8, 10)):
-        frequency = np.concatenate([part[1] for part in codec._intervals(tokens, tiny, streams, head)])
-        cumulative = np.concatenate([part[0] for part in codec._intervals(tokens, tiny, streams, head)])
+    for streams in (1, 8):
+        frequency = np.concatenate([part[1] for part in codec._intervals(tokens, tiny, streams)])
+        cumulative = np.concatenate([part[0] for part in codec._intervals(tokens, tiny, streams)])
         assert len(codec.coder.encode(cumulative, frequency)) * 8 <= 1.001 * ideal_bits(frequency) + 64
 
 
@@ -244,7 +235,7 @@ def test_a_small_text_pays_forty_bytes_at_most(counting: CountingPredictor) -> N
         packed = compress(data, counting)
         (member,) = read_info(io.BytesIO(packed))
         assert [frame.kind for frame in member.frames] == ["model"]
-        frequency = np.concatenate([part[1] for part in codec._intervals(counting.tokenize(data), counting, 1, 0)])
+        frequency = np.concatenate([part[1] for part in codec._intervals(counting.tokenize(data), counting, 1)])
         assert len(packed) <= ideal_bits(frequency) / 8 + 40
 
 

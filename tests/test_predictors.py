@@ -94,22 +94,6 @@ def test_asking_twice_changes_nothing(predictor: Predictor, some_tokens: Callabl
         context.append(column)
 
 
-def test_forked_streams_continue_what_was_seen(predictor: Predictor, some_tokens: Callable) -> None:
-    head, rest = some_tokens(1, 20), some_tokens(3, 20)
-    trunk = predictor.start(1)
-    straight = predictor.start(3)
-    for column in head.T:
-        trunk.append(column)
-        straight.append(np.repeat(column, 3))
-    forked = trunk.fork(3)
-    before = trunk.next_frequencies()
-    for column in rest.T:
-        assert np.array_equal(forked.next_frequencies(), straight.next_frequencies())
-        forked.append(column)
-        straight.append(column)
-    assert np.array_equal(trunk.next_frequencies(), before)  # the trunk did not move
-
-
 def test_positions_at_once_equal_positions_one_by_one(predictor: Predictor, some_tokens: Callable) -> None:
     """Long enough to slide the window and to move the cache several times for the tiny model."""
     tokens = some_tokens(3, 400 if predictor.vocabulary_size < 1000 else 90)

@@ -104,17 +104,6 @@ class ExactStreams:
     def streams(self) -> int:
         return self._streams
 
-    def fork(self, streams: int) -> "ExactStreams":
-        if self._streams != 1:
-            raise ValueError("only a context of one stream can be forked")
-        other = object.__new__(ExactStreams)
-        other.__dict__.update(self.__dict__)
-        repeat: Any = lambda array: self._model.backend.concatenate([array] * streams, 0)  # noqa: E731
-        other._cache = [tuple(repeat(array) for array in layer) for layer in self._cache]
-        other._last = repeat(self._last)
-        other._streams = streams
-        return other
-
     def next_frequencies(self) -> NDArray[np.int64]:
         ops = self._model.ops(0)
         q, factor = ops.norm(self._last)

@@ -127,7 +127,7 @@ def read_config(folder: Path) -> Shape:
         raise ModelError(f"{folder / 'config.json'} is not usable ({error}): take the folder again") from None
     if shape.vocabulary_size < 3 or not 0 <= shape.start_token < shape.vocabulary_size:
         raise ModelError(
-            f"start token {shape.start_token} is outside the vocabulary ({shape.vocabulary_size}): take the folder again"
+            f"start token {shape.start_token} is outside the vocabulary of {shape.vocabulary_size}: take it again"
         )
     if shape.heads % shape.key_value_heads or shape.head_dim % 2 or not 1 <= shape.window <= 1 << 14:
         raise ModelError(

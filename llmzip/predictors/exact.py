@@ -56,12 +56,6 @@ class ThreadedStreams:
     def streams(self) -> int:
         return int(self._bounds[-1])
 
-    def fork(self, streams: int) -> "ThreadedStreams":
-        if len(self._groups) != 1:
-            raise ValueError("only a context of one stream can be forked")
-        groups = [self._groups[0].fork(size) for size in group_sizes(streams, self._workers.threads)]
-        return ThreadedStreams(groups, self._workers)
-
     def next_frequencies(self) -> NDArray[np.int64]:
         return np.concatenate(self._workers.run([group.next_frequencies for group in self._groups]))
 

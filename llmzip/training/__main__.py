@@ -1,0 +1,110 @@
+"""One command a rung: ``python -m llmzip.training small --text DATA --held-out HELD_OUT --work FOLDER --out FOLDER``.
+
+Prepares what is missing in ``--work`` (tokenizer, packed tokens), trains from the last checkpoint if there is one, and
+writes the finished Hugging Face folder with its card. The only module of ``training`` that prints.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from tokenizers import Tokenizer
+
+from llmzip.training.bpe import learn_tokenizer, save_tokenizer
+from llmzip.training.card import write_card
+from llmzip.training.export import export_model
+from llmzip.training.pack import pack_documents, token_byte_lengths
+from llmzip.training.rungs import RUNGS, VOCABULARY_SIZE
+from llmzip.training.text import training_documents, validation_texts
+from llmzip.training.train import train
+
+TOKENIZER_SAMPLE_CHARACTERS = 40_000  # of every third document
+VALIDATION_BYTES = 120_000  # of each kind
+
+
+def prepare(text: Path, work: Path, shards: int, seed: int, vocabulary_size: int) -> None:
+    """Learns the tokenizer and packs the training documents, where that is not done yet."""
+    packed, tokenizer_folder = work / "train.u16", work / "tokenizer"
+    if packed.exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    print(f"reading {shards} shards of {text}", file=sys.stderr)
+    documents = training_documents(text, shards, seed)
+    if not (tokenizer_folder / "tokenizer.json").exists():
+        sample = [document.text[:TOKENIZER_SAMPLE_CHARACTERS] for document in documents[::3]]
+        save_tokenizer(learn_tokenizer(sample, vocabulary_size), tokenizer_folder)
+    tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    sizes = pack_documents(documents, tokenizer, packed)
+    (work / "sizes.json").write_text(json.dumps(sizes, indent=2) + "\n")
+    print(f"packed {packed.stat().st_size // 2:,} tokens of {sum(sizes.values()):,} bytes", file=sys.stderr)
+
+
+def licence_table(text: Path) -> str:
+    """The sources table of ``SOURCES.md`` beside the shards, if there is one."""
+    path = text.parent / "SOURCES.md"
+    if not path.exists():
+        return f"The shards in {text.name}."
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\|", line)]
+    start = next((i for i, line in enumerate(lines) if line.startswith("| kind | source")), 0)
+    return "\n".join(lines[start:])
+
+
+def main(
+    rung: Annotated[str, typer.Argument(help=f"One of: {', '.join(RUNGS)}.")],
+    text: Annotated[Path, typer.Option(help="Folder of shard-*.jsonl.bz2; the last shard is for validation.")],
+    held_out: Annotated[Path, typer.Option(help="Folder of one *.txt a kind, read only for the card.")],
+    work: Annotated[Path, typer.Option(help="Folder for tokens, checkpoints and logs; a second run goes on there.")],
+    out: Annotated[Path, typer.Option(help="Folder of the finished model.")],
+    tokens: Annotated[int, typer.Option(help="Training tokens; 0 for the rung's own number.")] = 0,
+    shards: Annotated[int, typer.Option(help="How many shards to read.")] = 5,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
+    device: Annotated[str, typer.Option(help="Such as cpu or cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="For the order of the text and the first weights.")] = 1,
+    compiled: Annotated[bool, typer.Option(help="Use torch.compile (needs a C++ compiler).")] = True,
+    remarks: Annotated[str, typer.Option(help="A sentence for the card on how this run differed.")] = "",
+) -> None:
+    """Trains one rung of the embedded ladder and writes its folder."""
+    if rung not in RUNGS:
+        raise typer.BadParameter(f"{rung} is not one of {', '.join(RUNGS)}")
+    shape = RUNGS[rung]
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    prepare(text, work, shards, seed, VOCABULARY_SIZE)
+    tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
+    lengths = token_byte_lengths(tokenizer)
+    texts = {
+        kind: np.array(tokenizer.encode(value).ids) for kind, value in validation_texts(text, VALIDATION_BYTES).items()
+    }
+    total = tokens or shape.training_tokens
+    started, recent = time.monotonic(), 0.0
+    for record in train(shape, work / "train.u16", texts, lengths, work / rung, total, device, seed, compiled):
+        recent = 0.98 * recent + 0.02 * record["bits_per_byte"] if recent else record["bits_per_byte"]
+        if "validation" in record or record["step"] % 50 == 0:
+            left = (total - record["tokens"]) * record["seconds"] / record["tokens"]
+            validation = " ".join(f"{kind} {bits:.3f}" for kind, bits in record.get("validation", {}).items())
+            print(
+                f"{time.monotonic() - started:7.0f} s  step {record['step']}  {record['tokens'] / 1e6:.2f} M tokens  "
+                f"{recent:.4f} bits/byte  {record['tokens'] / record['seconds']:.0f} tokens/s  "
+                f"{left / 60:.0f} min left  {validation}",
+                file=sys.stderr,
+            )
+    state = torch.load(work / rung / "checkpoint.pt", weights_only=True, map_location="cpu")["model"]
+    export_model(state, shape, out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(work / "tokenizer" / name, out / name)
+    log = [json.loads(line) for line in (work / rung / "log.jsonl").read_text().splitlines()]
+    hardware = f"{os.cpu_count()} cores ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()
+    card = write_card(out, shape, held_out, log, {"hardware": hardware, "remarks": remarks}, licence_table(text))
+    print(json.dumps(card, indent=2))
+
+
+if __name__ == "__main__":
+    typer.run(main)
