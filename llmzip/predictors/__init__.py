@@ -10,6 +10,9 @@ from llmzip.predictor import Predictor
 
 DEFAULT_RUNG = "small"
 
+_RECEIVER_FILES = ("model.safetensors", "tokenizer.json", "config.json")
+"""What of a model's folder a receiver needs in order to decode."""
+
 
 @dataclass(frozen=True)
 class RungCard:
@@ -18,8 +21,11 @@ class RungCard:
     name: str
     parameter_count: int
     stored_bytes: int
+    """Of weights, tokenizer and shape: what a receiver must hold."""
     bits_per_byte: dict[str, float]
     """By kind of held-out text, from the model card."""
+    decompress_kb_per_second: float
+    """On the machine of the model card, 1,000 bytes of text a second: a class of speed, not a promise."""
     folder: Path
 
 
@@ -28,10 +34,9 @@ def embedded_rungs() -> list[RungCard]:
     cards = []
     for path in Path(str(files("llmzip") / "embedded")).glob("*/card.json"):
         card = json.loads(path.read_text(encoding="utf-8"))
-        stored = sum(file.stat().st_size for file in path.parent.iterdir() if file.suffix in (".json", ".safetensors"))
-        cards.append(
-            RungCard(path.parent.name, card["parameters"], stored, card["held_out_bits_per_byte"], path.parent)
-        )
+        stored = sum((path.parent / name).stat().st_size for name in _RECEIVER_FILES)
+        bits, speed = card["held_out_bits_per_byte"], card["decompress_kb_per_second"]
+        cards.append(RungCard(path.parent.name, card["parameters"], stored, bits, speed, path.parent))
     return sorted(cards, key=lambda card: card.parameter_count)
 
 
