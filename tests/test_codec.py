@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from llmzip.codec import compress, compress_file, decompress, decompress_file, r
 from llmzip.coder import ideal_bits
 from llmzip.errors import ArchiveError, PredictorMismatchError
 from llmzip.predictor import Predictor
+from llmzip.predictors import load_predictor
 from llmzip.predictors.exact import ExactPredictor, load_exact
 
 HOSTILE = [
@@ -76,6 +78,16 @@ def test_model_frames_come_back(tiny: ExactPredictor, data: bytes, streams: int)
     record = codec.archive.read_record(codec.ByteReader(io.BytesIO(frame)))
     assert isinstance(record, codec.Frame)
     assert codec.decode_frame(record, lambda: tiny) == data
+
+
+CORPORA = sorted(path for path in Path(__file__).resolve().parent.parent.glob("corpora/*.*") if path.suffix != ".toml")
+
+
+@pytest.mark.parametrize("path", CORPORA, ids=lambda path: path.name)
+def test_no_archive_is_larger_than_zstd_and_64_bytes(path: Path) -> None:
+    data = path.read_bytes()
+    packed = compress(data, load_predictor("nano"))
+    assert len(packed) <= len(zstandard.ZstdCompressor(level=19).compress(data)) + 64
 
 
 def test_encoding_step_by_step_writes_the_same_archive(tiny: ExactPredictor) -> None:

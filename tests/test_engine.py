@@ -129,7 +129,7 @@ import llmzip
 for engine in sys.argv[3].split(","):
     for threads in (1, 2):
         predictor = llmzip.load_predictor(sys.argv[1], engine=engine, threads=threads)
-        archive = llmzip.compress(Path(sys.argv[2]).read_bytes(), predictor, streams=3)
+        archive = llmzip.compress(Path(sys.argv[2]).read_bytes(), predictor, streams=19)
         print(hashlib.sha256(archive).hexdigest())
         if threads == 2:
             assert llmzip.decompress(archive, predictor) == Path(sys.argv[2]).read_bytes()
@@ -152,8 +152,20 @@ def test_the_same_archive_from_other_instructions_and_threads(name: str, model_f
     assert result.returncode == 0, result.stderr
     from llmzip import compress, load_predictor
 
-    here = compress(text.read_bytes(), load_predictor(str(model_folder), engine="numpy", threads=1), streams=3)
+    here = compress(text.read_bytes(), load_predictor(str(model_folder), engine="numpy", threads=1), streams=19)
     assert set(result.stdout.split()) == {hashlib.sha256(here).hexdigest()}
+
+
+def test_reduced_precision_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user may have told torch to multiply in bfloat16 or TF32: that must be an error, not another archive."""
+    torch = pytest.importorskip("torch")
+    from llmzip.engine.backends import TorchBackend
+
+    TorchBackend("cpu")
+    exact = torch.Tensor.__matmul__
+    monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: exact(a.bfloat16(), b.bfloat16()).float())
+    with pytest.raises(ModelError, match="reduced precision"):
+        TorchBackend("cpu")
 
 
 def test_the_fingerprint_changes_with_every_weight_and_setting(tmp_path: Path) -> None:

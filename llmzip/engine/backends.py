@@ -1,4 +1,4 @@
-"""The few array calls that numpy and torch spell differently. No arithmetic of its own; imports nothing of ours.
+"""The few array calls that numpy and torch spell differently. No arithmetic of its own. May import ``errors``.
 
 Every call here is either exact (casts of integers, maxima, look-ups, sums of integers in float64) or a single
 IEEE-754 operation an element.
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from llmzip.errors import ModelError
 
 Array = Any
 """A numpy array or a torch tensor: the arithmetic in ``array_ops`` is the same text for both."""
@@ -89,6 +91,18 @@ class TorchBackend:
 
         self._torch = torch
         self.device = torch.device(device)
+        self._check_products()
+
+    def _check_products(self) -> None:
+        """ModelError where torch is set to multiply float32 in fewer bits (TF32, bfloat16), which would round."""
+        rng = np.random.default_rng(0)
+        left, right = rng.integers(-65535, 65536, (256, 256)), rng.integers(-1, 2, (256, 256))
+        product = self.numpy(self.array(left.astype(np.float32)) @ self.array(right.astype(np.float32)))
+        if not np.array_equal(product, (left @ right).astype(np.float32)):
+            raise ModelError(
+                f"torch multiplies with reduced precision on {self.device}: call "
+                "torch.set_float32_matmul_precision('highest') and leave TF32 off"
+            )
 
     def array(self, values: NDArray[Any]) -> Array:
         return self._torch.from_numpy(np.ascontiguousarray(values)).to(self.device)

@@ -28,11 +28,18 @@ _DECIMAL = Context(prec=34, rounding=ROUND_HALF_EVEN)
 
 
 @cache
+def _exponentials() -> list[Decimal]:
+    """exp(-i / 64) for i from 0 to 1111."""
+    with localcontext(_DECIMAL):
+        return [(Decimal(-i) / STEPS_PER_NAT).exp() for i in range(EXP_LENGTH)]
+
+
+@cache
 def exp_table() -> NDArray[np.float32]:
     """[1112] float32 integers: round(2^24 * exp(-i / 64))."""
     with localcontext(_DECIMAL):
         scale = Decimal(1 << EXP_SCALE_BITS)
-        values = [int((scale * (Decimal(-i) / STEPS_PER_NAT).exp()).to_integral_value()) for i in range(EXP_LENGTH)]
+        values = [int((scale * exponential).to_integral_value()) for exponential in _exponentials()]
     return np.array(values, np.float32)
 
 
@@ -40,9 +47,8 @@ def exp_table() -> NDArray[np.float32]:
 def sigmoid_table() -> NDArray[np.float32]:
     """[2049] float32: 1 / (1 + exp(-x)) at x = (i - 1024) / 64."""
     with localcontext(_DECIMAL):
-        values = [
-            float(1 / (1 + (Decimal(-i) / STEPS_PER_NAT).exp())) for i in range(-SIGMOID_LIMIT, SIGMOID_LIMIT + 1)
-        ]
+        positive = [1 / (1 + exponential) for exponential in _exponentials()[: SIGMOID_LIMIT + 1]]
+        values = [float(1 - value) for value in positive[:0:-1]] + [float(value) for value in positive]
     return np.array(values, np.float64).astype(np.float32)
 
 

@@ -22,6 +22,8 @@ from llmzip.predictors.byte_tokenizer import ByteTokenizer
 
 Result = TypeVar("Result")
 
+STREAMS_WORTH_A_THREAD = 8
+
 
 class Workers:
     """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
@@ -72,8 +74,8 @@ class ThreadedStreams:
 
 
 def group_sizes(streams: int, threads: int) -> list[int]:
-    """Streams for each thread, as even as can be, without empty groups."""
-    groups = min(streams, threads)
+    """Streams for each thread, as even as can be; no thread gets so few that handing over costs more than it saves."""
+    groups = max(1, min(threads, streams // STREAMS_WORTH_A_THREAD))
     return [streams // groups + (index < streams % groups) for index in range(groups)]
 
 

@@ -1,0 +1,78 @@
+"""What the documents say is what the code does."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from llmzip.predictors import embedded_rungs
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def command_names() -> list[str]:
+    from llmzip.cli.app import app
+
+    commands = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+    return [*commands, *(group.name for group in app.registered_groups if group.name)]
+
+
+def test_every_command_is_in_the_readme() -> None:
+    for name in command_names():
+        assert f"llmzip {name}" in README
+
+
+def test_every_llmzip_line_of_the_readme_is_a_command_with_those_options() -> None:
+    names = command_names()
+    helps: dict[str, str] = {}
+    for name, rest in re.findall(r"llmzip ([a-z]+)((?: [^\n|#`]*)?)", README):
+        if name not in names:
+            continue
+        if name not in helps:
+            arguments = [sys.executable, "-m", "llmzip", name, "--help"]
+            helps[name] = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+        for option in re.findall(r"(?<=\s)--?[a-z]+", rest):
+            assert option in helps[name], f"{name} {option}"
+
+
+def test_the_example_in_python_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    if "small" not in {card.name for card in embedded_rungs()}:
+        pytest.skip("the embedded models are not in this checkout")
+    exec(compile(example, "README.md", "exec"), {})
+
+
+def test_the_tables_are_those_of_the_committed_results() -> None:
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
+    assert tables["with_tables"](README) == README
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
+    from llmzip import errors
+
+    codes = {
+        error.exit_code
+        for error in vars(errors).values()
+        if isinstance(error, type) and issubclass(error, errors.LlmzipError)
+    }
+    assert codes == {1, 2, 3, 4}
+    assert "0 fine, 1 failure, 2 usage, 3 not comparable, 4 a model or corpus is not available" in README
+
+
+def test_every_embedded_model_has_a_complete_card() -> None:
+    for card in embedded_rungs():
+        text = (card.folder / "README.md").read_text(encoding="utf-8")
+        for part in ("## Results", "## Training", "## Data", "license:", "| prose |", f"{card.parameter_count:,}"):
+            assert part in text
+        assert set(card.bits_per_byte) == {"prose", "web", "markup", "other-language"}
+        assert card.folder.joinpath("training.json").exists()
