@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import archive, codec
+from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, End, Frame, read_info
 from llmzip.errors import ArchiveError, LlmzipError, ModelError, UnsupportedVersionError
 from llmzip.predictors.exact import ExactPredictor
@@ -57,18 +57,18 @@ def texts() -> dict[str, bytes]:
 def small_archive(texts: dict[str, bytes], tiny: ExactPredictor) -> tuple[bytes, bytes]:
     """Text and archive with one frame of every kind and an index, put together from the format's own parts."""
     tokens = tiny.tokenize(texts["model"])
-    parts = list(codec._intervals(tokens, tiny, 3))
-    payload = codec.coder.encode(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
-    frames = [
+    parts = list(frames.token_intervals(tokens, tiny, 3))
+    payload = coder.encode(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]))
+    packed = [
         archive.pack_frame(archive.MODEL, texts["model"], payload, len(tokens), 3),
-        archive.pack_frame(archive.ZSTD, texts["zstd"], codec._zstd(texts["zstd"])),
+        archive.pack_frame(archive.ZSTD, texts["zstd"], frames.zstd_payload(texts["zstd"])),
         archive.pack_frame(archive.STORED, texts["stored"], texts["stored"]),
     ]
     whole = b"".join(texts.values())
     digest = archive.new_digest()
     digest.update(whole)
-    end = archive.pack_end([(len(f), len(t)) for f, t in zip(frames, texts.values(), strict=True)], digest.digest())
-    return whole, archive.pack_header("tiny", tiny.fingerprint) + b"".join(frames) + end
+    end = archive.pack_end([(len(f), len(t)) for f, t in zip(packed, texts.values(), strict=True)], digest.digest())
+    return whole, archive.pack_header("tiny", tiny.fingerprint) + b"".join(packed) + end
 
 
 def decode(data: bytes, predictor: ExactPredictor) -> bytes:
@@ -161,7 +161,7 @@ def test_absurd_sizes_cost_nothing(fields: bytes, tiny: ExactPredictor) -> None:
 
 
 def test_a_zstd_bomb_is_stopped(tiny: ExactPredictor) -> None:
-    bomb = codec._zstd(bytes(1 << 26))
+    bomb = frames.zstd_payload(bytes(1 << 26))
     data = archive.pack_header("tiny", tiny.fingerprint) + archive.pack_frame(archive.ZSTD, b"x" * 100, bomb) + b"\0"
     tracemalloc.start()
     with pytest.raises(ArchiveError):

@@ -13,14 +13,15 @@ from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import codec
+from llmzip import archive, codec, coder, frames
 from llmzip.archive import read_info
 from llmzip.codec import compress, compress_file, decompress, decompress_file, read_frame
 from llmzip.coder import ideal_bits
 from llmzip.errors import ArchiveError, PredictorMismatchError
-from llmzip.predictor import Predictor
+from llmzip.predictor import ExactContext, Predictor
 from llmzip.predictors import load_predictor
 from llmzip.predictors.exact import ExactPredictor, load_exact
+from llmzip.recovery import Decoded
 
 HOSTILE = [
     b"",
@@ -60,7 +61,7 @@ def test_files_come_back(predictor: Predictor, data: bytes, streams: int | None)
 def test_anything_comes_back(counting: CountingPredictor, data: bytes, streams: int, frame_bytes: int) -> None:
     packed = compress(data, counting, streams=streams, frame_bytes=frame_bytes)
     assert decompress(packed, counting) == data
-    assert len(packed) <= len(codec._zstd(data)) + 64
+    assert len(packed) <= len(frames.zstd_payload(data)) + 64
 
 
 @given(data=st.binary(max_size=200), streams=st.integers(1, 9))
@@ -70,14 +71,14 @@ def test_model_frames_come_back(tiny: ExactPredictor, data: bytes, streams: int)
         return
     tokens = tiny.tokenize(data)
     streams = min(streams, len(tokens))
-    parts = list(codec._intervals(tokens, tiny, streams))
+    parts = list(frames.token_intervals(tokens, tiny, streams))
     cumulative, frequency = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
     assert len(frequency) == len(tokens)
-    payload = codec.coder.encode(cumulative, frequency)
-    frame = codec.archive.pack_frame(codec.archive.MODEL, data, payload, len(tokens), streams)
-    record = codec.archive.read_record(codec.ByteReader(io.BytesIO(frame)))
-    assert isinstance(record, codec.Frame)
-    assert codec.decode_frame(record, lambda: tiny) == data
+    payload = coder.encode(cumulative, frequency)
+    frame = archive.pack_frame(archive.MODEL, data, payload, len(tokens), streams)
+    record = archive.read_record(archive.ByteReader(io.BytesIO(frame)))
+    assert isinstance(record, archive.Frame)
+    assert frames.decode_frame(record, lambda: tiny) == data
 
 
 CORPORA = sorted(path for path in Path(__file__).resolve().parent.parent.glob("corpora/*.*") if path.suffix != ".toml")
@@ -109,7 +110,7 @@ def test_encoding_step_by_step_writes_the_same_archive(tiny: ExactPredictor) -> 
     slow = object.__new__(StepwisePredictor)
     slow.__dict__.update(tiny.__dict__)
     data = SAMPLE.encode() + b"ab" * 100
-    assert not isinstance(slow.start(1), codec.ExactContext)
+    assert not isinstance(slow.start(1), ExactContext)
     for streams in (1, 4):
         packed = compress(data, tiny, streams=streams)
         assert compress(data, slow, streams=streams) == packed
@@ -201,17 +202,17 @@ def test_the_wrong_model_is_named(tiny: ExactPredictor, counting: CountingPredic
 def _forced(data: bytes, predictor: Predictor, frame_bytes: int = 1 << 20) -> bytes:
     """An archive whose frames are all a model's, whatever would be smaller."""
     packed, sizes, digest = (
-        codec.archive.pack_header(predictor.name, predictor.fingerprint),
+        archive.pack_header(predictor.name, predictor.fingerprint),
         [],
-        codec.archive.new_digest(),
+        archive.new_digest(),
     )
     digest.update(data)
     for start in range(0, len(data), frame_bytes):
-        frame = codec._encode_model_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30)
+        frame = frames.encode_model_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30)
         assert frame is not None
         packed += frame
         sizes.append((len(frame), len(data[start : start + frame_bytes])))
-    return packed + codec.archive.pack_end(sizes, digest.digest())
+    return packed + archive.pack_end(sizes, digest.digest())
 
 
 def test_a_text_without_model_frames_needs_no_model(tiny: ExactPredictor) -> None:
@@ -236,9 +237,9 @@ def test_the_coder_costs_next_to_nothing(tiny: ExactPredictor) -> None:
     data = SAMPLE.encode() * 8
     tokens = tiny.tokenize(data)
     for streams in (1, 8):
-        frequency = np.concatenate([part[1] for part in codec._intervals(tokens, tiny, streams)])
-        cumulative = np.concatenate([part[0] for part in codec._intervals(tokens, tiny, streams)])
-        assert len(codec.coder.encode(cumulative, frequency)) * 8 <= 1.001 * ideal_bits(frequency) + 64
+        frequency = np.concatenate([part[1] for part in frames.token_intervals(tokens, tiny, streams)])
+        cumulative = np.concatenate([part[0] for part in frames.token_intervals(tokens, tiny, streams)])
+        assert len(coder.encode(cumulative, frequency)) * 8 <= 1.001 * ideal_bits(frequency) + 64
 
 
 def test_a_small_text_pays_forty_bytes_at_most(counting: CountingPredictor) -> None:
@@ -247,11 +248,11 @@ def test_a_small_text_pays_forty_bytes_at_most(counting: CountingPredictor) -> N
         packed = compress(data, counting)
         (member,) = read_info(io.BytesIO(packed))
         assert [frame.kind for frame in member.frames] == ["model"]
-        frequency = np.concatenate([part[1] for part in codec._intervals(counting.tokenize(data), counting, 1)])
+        frequency = np.concatenate([part[1] for part in frames.token_intervals(counting.tokenize(data), counting, 1)])
         assert len(packed) <= ideal_bits(frequency) / 8 + 40
 
 
-def recover(data: bytes, predictor: Predictor) -> tuple[bytes, codec.Decoded]:
+def recover(data: bytes, predictor: Predictor) -> tuple[bytes, Decoded]:
     target = io.BytesIO()
     decoded = decompress_file(io.BytesIO(data), target, lambda name: predictor, recover=True)
     return target.getvalue(), decoded
@@ -262,7 +263,7 @@ def test_whole_frames_are_recovered(counting: CountingPredictor) -> None:
     packed = _forced(data, counting, 600)
     (member,) = read_info(io.BytesIO(packed))
     assert len(member.frames) > 5
-    assert recover(packed, counting) == (data, codec.Decoded(len(data), len(packed)))
+    assert recover(packed, counting) == (data, Decoded(len(data), len(packed)))
     bounds = np.cumsum([0] + [frame.original_bytes for frame in member.frames])
     for victim, frame in enumerate(member.frames):
         for position in (0, 1, 3, frame.header_bytes - 1, frame.archive_bytes - 1):

@@ -12,7 +12,7 @@ import llmzip
 
 PACKAGE = Path(llmzip.__file__).parent
 ROOT = "__init__"
-BELOW_CODEC = {"errors", "predictor", "coder", "archive", "predictors", "engine"}
+BELOW_CODEC = {"errors", "predictor", "coder", "archive", "frames", "recovery", "predictors", "engine"}
 MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
@@ -20,10 +20,12 @@ MAY_IMPORT = {
     "archive": {"errors", "predictor"},
     "engine": {"errors", "predictor"},
     "predictors": {"errors", "predictor", "engine"},
+    "frames": {"errors", "predictor", "coder", "archive"},
+    "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
     "bench": BELOW_CODEC | {"codec", ROOT},
-    "training": {"errors", "predictor", "engine", "predictors"},
+    "training": {"errors", "predictor", "engine", "predictors", "codec"},
     "cli": BELOW_CODEC | {"codec", "bench", ROOT},
     "__main__": {"cli"},
 }

@@ -12,7 +12,7 @@ from typing import Literal
 from llmzip.bench.codecs import Codec
 from llmzip.errors import CorpusError, RoundTripError
 
-WARM_UP_TEXT = b"The first call of a model pays for what later ones find ready, so nobody times the first call. " * 4
+WARM_UP_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ def measure(codec: Codec, data: bytes, *, file: str) -> Row:
     return Row(file, codec.name, len(data), len(archive), max(compress_seconds, 1e-9), max(decompress_seconds, 1e-9))
 
 
-def warm_up(codec: Codec) -> None:
-    """Lets a codec compile or load what its first call needs, so that this is not timed."""
-    codec.decompress(codec.compress(WARM_UP_TEXT))
+def warm_up(codec: Codec, data: bytes) -> None:
+    """Lets a codec compile and load what its first call needs, on the beginning of ``data``, so that no row pays."""
+    codec.decompress(codec.compress(data[:WARM_UP_BYTES]))
 
 
 def total(rows: Sequence[Row], *, file: str) -> Row:

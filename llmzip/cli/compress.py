@@ -1,0 +1,146 @@
+"""``llmzip compress``. Only ``cli`` imports it."""
+
+import io
+import os
+import time
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+from typer.core import TyperCommand
+
+from llmzip.archive import MAXIMUM_STREAMS, ArchiveInfo
+from llmzip.cli.files import (
+    archive_name,
+    check_targets,
+    for_each,
+    named_or_standard,
+    open_source,
+    open_target,
+    size_bytes,
+    stdout_is_terminal,
+)
+from llmzip.cli.info import frame_lines
+from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, say, shown, title
+from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
+from llmzip.cli.progress import byte_bar, is_watched
+from llmzip.errors import RoundTripError, UsageError
+
+if TYPE_CHECKING:
+    from llmzip.predictor import Predictor
+
+FAST_LEVELS, FAST_RUNG = 3, "nano"
+"""The levels up to this one choose this embedded model, all others the default one."""
+
+
+class LevelCommand(TyperCommand):
+    """Takes -1 … -9 for --level, as zstd and xz do, also among other letters: -9f."""
+
+    def make_parser(self, ctx: Any) -> Any:
+        """The usual parser, with nine more flags that all set the level."""
+        parser = super().make_parser(ctx)
+        level: Any = next(param for param in self.params if param.name == "level")
+        for digit in "123456789":
+            parser.add_option(obj=level, opts=[f"-{digit}"], dest="level", action="store_const", const=digit)
+        return parser
+
+
+Level = Annotated[
+    int | None,
+    typer.Option(metavar="1-9", min=1, max=9, help="-1 to -3: the smallest model; -4 to -9: the default one."),
+]
+Streams = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", min=1, max=MAXIMUM_STREAMS, help="Streams of a frame: more are faster and compress less."
+    ),
+]
+
+
+def compress(
+    files: Files = None,
+    model: Model = None,
+    level: Level = None,
+    stdout: Stdout = False,
+    output: Output = None,
+    force: Force = False,
+    remove: Remove = False,
+    streams: Streams = None,
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compress each FILE to FILE.llmz, or standard input to standard output. Sources are kept.
+
+    -1 to -9 choose an embedded model, -m names one or the folder of another. Whoever decompresses needs the same.
+    """
+    sources = named_or_standard(files)
+    check_targets(sources, stdout=stdout, output=output, remove=remove)
+    if model is not None and level is not None:
+        raise UsageError("-m and a level both choose the model: leave one out")
+    common_target = STANDARD if stdout else output
+    targets = sources if common_target is None else [common_target]
+    if not force and STANDARD in targets and stdout_is_terminal():
+        raise UsageError("archives are not written to a terminal: name a file with -o, or force it with -f")
+
+    from llmzip.cli.metering import MeteredPredictor
+    from llmzip.codec import compress_file
+    from llmzip.predictors import DEFAULT_RUNG, load_predictor
+
+    by_level = FAST_RUNG if level is not None and level <= FAST_LEVELS else DEFAULT_RUNG
+    predictor = load_predictor(model or by_level, threads=threads)
+    show = is_watched(quiet=quiet)
+
+    def compress_one(source: str) -> None:
+        with open_source(source) as text:
+            target = common_target or (STANDARD if source == STANDARD else archive_name(source, force=force))
+            with open_target(target, source, force=force) as archive:
+                started = time.perf_counter()
+                with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
+                    info = compress_file(text, archive, MeteredPredictor(predictor, report), streams=streams)
+                seconds = time.perf_counter() - started
+                if remove:
+                    _check(archive, info, source, predictor, show=show)
+        if remove:
+            os.unlink(source)
+        if not quiet:
+            _print_summary(source, info, seconds, verbose=verbose)
+
+    for_each(sources, compress_one)
+
+
+def _print_summary(source: str, info: ArchiveInfo, seconds: float, *, verbose: bool) -> None:
+    original_bytes, archive_bytes = info.original_bytes, info.archive_bytes
+    say(
+        f"{title(source)}: {original_bytes:,} -> {archive_bytes:,} bytes, "
+        f"{bits_per_byte(archive_bytes, original_bytes)}, {kilobytes_per_second(original_bytes, seconds)}"
+    )
+    if verbose:
+        for line in frame_lines([info]):
+            say(line)
+
+
+class _Comparison(io.BytesIO):
+    """A target that keeps nothing: what is written must be what the source holds."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        super().__init__()
+        self._source = source
+
+    def write(self, data: Any) -> int:
+        if self._source.read(len(data)) != data:
+            raise RoundTripError("the archive does not decode to what the file holds now: nothing was removed")
+        return len(data)
+
+
+def _check(archive: BinaryIO, info: ArchiveInfo, source: str, predictor: "Predictor", *, show: bool) -> None:
+    """Decodes the archive, as written, against the file, as it is now. Raises RoundTripError."""
+    from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+    from llmzip.codec import decompress_file
+
+    archive.seek(0)
+    label = f"checking {shown(os.path.basename(source))}"
+    with open_source(source) as text, byte_bar(label, info.original_bytes, show=show) as report:
+        metered = MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token(info.frames))
+        decompress_file(archive, _Comparison(text), lambda name: metered)
+        if text.read(1):
+            raise RoundTripError("the file has grown since it was compressed: nothing was removed")

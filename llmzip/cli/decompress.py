@@ -1,0 +1,170 @@
+"""``llmzip decompress`` and ``llmzip test``. Only ``cli`` imports it."""
+
+import os
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from llmzip.archive import ArchiveInfo, read_info
+from llmzip.cli.files import (
+    check_targets,
+    for_each,
+    named_or_standard,
+    open_source,
+    open_target,
+    original_name,
+    stdout_is_terminal,
+)
+from llmzip.cli.info import frame_lines
+from llmzip.cli.messages import STANDARD, kilobytes_per_second, say, title
+from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
+from llmzip.cli.progress import byte_bar, is_watched
+from llmzip.errors import ArchiveError, LlmzipError, UsageError
+
+if TYPE_CHECKING:
+    from llmzip.predictor import Predictor
+    from llmzip.recovery import Decoded, LostRange
+
+Recover = Annotated[bool, typer.Option("--recover", help="Write what is whole and say what is lost.")]
+FrameIndex = Annotated[
+    int | None, typer.Option("--frame", metavar="N", min=0, help="Only frame N, counted from 0; needs -o or -c.")
+]
+
+
+def decompress(
+    files: Files = None,
+    model: Model = None,
+    stdout: Stdout = False,
+    output: Output = None,
+    force: Force = False,
+    remove: Remove = False,
+    recover: Recover = False,
+    frame: FrameIndex = None,
+    threads: Threads = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Decompress each FILE.llmz to FILE, or standard input to standard output. Sources are kept.
+
+    An archive says which embedded model made it. If it was another, name that model's folder with -m.
+    """
+    sources = named_or_standard(files)
+    check_targets(sources, stdout=stdout, output=output, remove=remove)
+    common_target = STANDARD if stdout else output
+    if frame is not None and (recover or remove or common_target is None or len(sources) > 1):
+        raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")
+    if (recover or frame is not None) and STANDARD in sources:
+        raise UsageError("--recover and --frame go back and forth in a file: name one instead of standard input")
+    load = _loader(model, threads)
+
+    def decompress_one(source: str) -> None:
+        with open_source(source) as archive:
+            target = common_target or (STANDARD if source == STANDARD else original_name(source))
+            with open_target(target, source, force=force) as text:
+                if frame is not None:
+                    from llmzip.codec import read_frame
+
+                    text.write(read_frame(archive, frame, load))
+                    return
+                show = is_watched(quiet=quiet) and not (target == STANDARD and stdout_is_terminal())
+                run = _Run(archive, source, verbose=verbose, show=show)
+                decoded = run.decode(text, load, recover=recover)
+        for lost in decoded.lost:
+            say(f"llmzip: {title(source)}: {_loss(lost)}")
+        if decoded.lost:
+            raise ArchiveError("not all of it could be recovered: the rest has been written, nothing was removed")
+        if remove:
+            os.unlink(source)
+        if not quiet and (verbose or target != STANDARD):
+            run.print_summary(decoded)
+
+    for_each(sources, decompress_one)
+
+
+def test(
+    files: Files = None, model: Model = None, threads: Threads = 0, quiet: Quiet = False, verbose: Verbose = False
+) -> None:
+    """Decode archives and check them, but write nothing."""
+    load = _loader(model, threads)
+
+    def test_one(source: str) -> None:
+        with open_source(source) as archive, open(os.devnull, "wb") as nowhere:
+            run = _Run(archive, source, verbose=verbose, show=is_watched(quiet=quiet))
+            decoded = run.decode(nowhere, load, recover=False)
+        if not quiet:
+            run.print_summary(decoded, verdict="fine, ")
+
+    for_each(named_or_standard(files), test_one)
+
+
+def _loader(model: str | None, threads: int) -> Callable[[str], "Predictor"]:
+    """Gives the predictor for the name in an archive; -m takes its place. Each is loaded once.
+
+    Only embedded models are found by what an archive says: it must not choose what is read from the disk.
+    """
+
+    @cache
+    def load(name: str) -> "Predictor":
+        from llmzip.predictors import load_embedded, load_predictor
+
+        return load_embedded(name, threads=threads) if model is None else load_predictor(model, threads=threads)
+
+    return load
+
+
+class _Run:
+    """One archive being decoded, with what people see of it."""
+
+    def __init__(self, archive: BinaryIO, source: str, *, verbose: bool, show: bool) -> None:
+        if archive.isatty():
+            raise UsageError("archives are not read from a terminal: name a file")
+        self._archive, self._source, self._verbose, self._show = archive, source, verbose, show
+        self._members = _read_ahead(archive) if verbose or show else []
+        self._seconds = 0.0
+
+    def decode(self, text: BinaryIO, load: Callable[[str], "Predictor"], *, recover: bool) -> "Decoded":
+        """Decodes it to ``text``."""
+        from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+        from llmzip.codec import decompress_file
+
+        frames = [frame for member in self._members for frame in member.frames]
+        modelled_bytes = sum(frame.original_bytes for frame in frames if frame.kind == "model")
+        started = time.perf_counter()
+        label = title(os.path.basename(self._source))
+        with byte_bar(label, modelled_bytes or None, show=self._show) as report:
+
+            def load_metered(name: str) -> "Predictor":
+                return MeteredPredictor(load(name), report, bytes_per_token=bytes_per_token(frames))
+
+            decoded = decompress_file(self._archive, text, load_metered, recover=recover)
+        self._seconds = time.perf_counter() - started
+        return decoded
+
+    def print_summary(self, decoded: "Decoded", verdict: str = "") -> None:
+        """One line on stderr, and one a frame if they were asked for."""
+        rate = kilobytes_per_second(decoded.original_bytes, self._seconds)
+        sizes = f"{decoded.archive_bytes:,} -> {decoded.original_bytes:,} bytes"
+        say(f"{title(self._source)}: {verdict}{sizes}, {rate}")
+        if self._verbose:
+            for line in frame_lines(self._members):
+                say(line)
+
+
+def _read_ahead(archive: BinaryIO) -> list[ArchiveInfo]:
+    """What the archive holds; nothing if that cannot be known before it is decoded, which then says why."""
+    if not archive.seekable():
+        return []
+    try:
+        return read_info(archive)
+    except LlmzipError:
+        return []
+    finally:
+        archive.seek(0)
+
+
+def _loss(lost: "LostRange") -> str:
+    text = "" if lost.original_bytes is None else f", {lost.original_bytes:,} bytes of text"
+    return f"lost bytes {lost.archive_start:,} to {lost.archive_end:,} of the archive{text}: {lost.reason}"

@@ -1,0 +1,215 @@
+"""Files as a compressor treats them: names, refusals, atomic writes, one failure not stopping the others.
+
+Knows nothing of models and archives but the suffix. Only ``cli`` imports it.
+"""
+
+import io
+import os
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import typer
+
+from llmzip.archive import SUFFIX
+from llmzip.cli.messages import STANDARD, complain, shown
+from llmzip.errors import LlmzipError, UsageError
+
+
+def named_or_standard(names: list[str] | None) -> list[str]:
+    """The named sources, or standard input unless someone would have to type it."""
+    if names:
+        return names
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("name a file, or - for standard input")
+    return [STANDARD]
+
+
+def for_each(names: list[str], action: Callable[[str], None]) -> None:
+    """Does the action to each file, whatever becomes of the others, and ends with the worst exit code."""
+    codes = [0]
+    for name in names:
+        try:
+            action(name)
+        except BrokenPipeError:
+            raise  # nobody reads the output any more: quietly no more of it
+        except (LlmzipError, OSError) as error:
+            codes.append(complain(error, name))
+    raise typer.Exit(max(codes))
+
+
+def check_targets(names: list[str], *, stdout: bool, output: str | None, remove: bool) -> None:
+    """Refuses options that contradict each other."""
+    if stdout and output is not None:
+        raise UsageError("-c and -o name two targets: choose one")
+    if output == "":
+        raise UsageError("-o names no file: name one, or - for standard output")
+    if output is not None and len(names) > 1:
+        raise UsageError("-o names one file for several sources: leave it out, or use -c")
+    if remove and (stdout or output == STANDARD or STANDARD in names):
+        raise UsageError("--rm needs a file to remove and a file to keep: leave it out, or name them")
+    if remove and any(map(_is_special, [*names, output or ""])):
+        raise UsageError("--rm is for regular files, not for devices and pipes: leave it out")
+
+
+def archive_name(source: str, *, force: bool) -> str:
+    """Where the archive of a file goes."""
+    _refuse_special(source)
+    if source.endswith(SUFFIX) and not force:
+        raise UsageError(f"it already ends in {SUFFIX}: -f compresses it again")
+    return source + SUFFIX
+
+
+def original_name(source: str) -> str:
+    """Where the text of an archive goes."""
+    _refuse_special(source)
+    name = source.removesuffix(SUFFIX)
+    if name == source or not os.path.basename(name):
+        raise UsageError(f"the name does not end in {SUFFIX}: say where to write with -o, or use -c")
+    return name
+
+
+def _is_special(name: str) -> bool:
+    """Whether it is a device, a pipe or the like."""
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
+
+
+def _refuse_special(source: str) -> None:
+    if _is_special(source):
+        raise UsageError("it is no regular file, so no name follows from it: say where to write with -o, or use -c")
+
+
+def stdout_is_terminal() -> bool:
+    """Whether someone looks at standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def size_bytes(file: BinaryIO) -> int | None:
+    """The size of a regular file; None for what is no such."""
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+@contextmanager
+def open_source(source: str) -> Iterator[BinaryIO]:
+    """The file, or standard input, to read from."""
+    if source == STANDARD:
+        if sys.stdin is None:
+            raise UsageError("standard input is closed: name a file")
+        yield sys.stdin.buffer
+        return
+    if os.path.isdir(source):
+        raise UsageError("it is a folder: name the files in it")
+    with open(source, "rb") as file:
+        yield file
+
+
+@contextmanager
+def open_target(target: str, source: str, *, force: bool) -> Iterator[BinaryIO]:
+    """The file, or standard output, to write to. A file can also be read back, and has the source's time and mode.
+
+    Devices and pipes are written as they are, files appear whole or not at all. Raises UsageError where something
+    is in the way.
+    """
+    if target == STANDARD:
+        stdout = _standard_output()
+        yield stdout
+        stdout.flush()
+        return
+    path = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
+    if _is_special(target):
+        with path.open("wb") as file:
+            yield file
+        return
+    may_overwrite = _may_write(target, source, force=force)
+    like = source if source != STANDARD and os.path.isfile(source) else None
+    with _appearing_whole(path, like, overwrite=may_overwrite) as file:
+        yield file
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout is None:
+        raise UsageError("standard output is closed: say where to write with -o")
+    stdout = sys.stdout.buffer
+    if isinstance(stdout, io.RawIOBase):
+        # Python was asked not to buffer: such a file may write a part of what it is given, and only return how much.
+        return cast(BinaryIO, io.BufferedWriter(stdout))
+    return stdout
+
+
+@contextmanager
+def _appearing_whole(path: Path, like: str | None, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """A hidden file beside ``path`` that any exception removes, and that otherwise takes its place once it is on disk.
+
+    like: the file whose times and mode it gets.
+    """
+    temporary = path.with_name(f".llmzip-{secrets.token_hex(8)}")
+    # Until it has that mode nobody else may read it.
+    mode = 0o666 if like is None else 0o600
+    try:
+        with _created(temporary, mode, path) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if like is not None:
+            _copy_times_and_mode(like, temporary)
+        if not overwrite and path.exists():
+            raise UsageError(f"{shown(str(path))} has appeared meanwhile: overwrite it with -f")
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _created(temporary: Path, mode: int, path: Path) -> BinaryIO:
+    """The new file, open for writing and reading. An error names ``path``, which is what the user knows."""
+    try:
+        return cast(BinaryIO, open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _may_write(target: str, source: str, *, force: bool) -> bool:
+    """Whether a file may be overwritten: nothing is there (False), or it may go (True). Raises UsageError."""
+    if not os.path.lexists(target):
+        return False
+    if os.path.isdir(target):
+        raise UsageError(f"{shown(target)} is a folder: name a file in it")
+    if source != STANDARD and os.path.exists(target) and os.path.samefile(source, target):
+        raise UsageError("source and target are the same file: choose another target")
+    if not force and not _agreed(f"{shown(target)} exists. Overwrite it? [y/N] "):
+        raise UsageError(f"{shown(target)} exists: overwrite it with -f, or name another target with -o")
+    return True
+
+
+def _agreed(question: str) -> bool:
+    """Asks where someone is there to answer; elsewhere the answer is no."""
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    typer.echo(question, err=True, nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _copy_times_and_mode(source: str, target: Path) -> None:
+    """As far as the file system allows. Not set-user-id: the target may belong to someone else than the source."""
+    with suppress(OSError):
+        shutil.copystat(source, target)
+    with suppress(OSError):
+        target.chmod(stat.S_IMODE(os.stat(source).st_mode) & 0o777)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a rename last, where folders can be synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

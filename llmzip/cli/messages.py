@@ -1,0 +1,46 @@
+"""What people read on stderr: names, sizes, rates and errors, each in one line. Only ``cli`` imports it."""
+
+import typer
+
+from llmzip.errors import LlmzipError
+
+STANDARD = "-"
+"""Standard input or output, as a file name on the command line."""
+
+
+def say(message: str) -> None:
+    """Prints a line on stderr, if there is one."""
+    typer.echo(message, err=True)
+
+
+def shown(name: str) -> str:
+    """The name in one printable line: line ends, escape codes and undecodable bytes are escaped."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)
+
+
+def title(name: str) -> str:
+    """What messages call a file of the command line."""
+    return "standard input" if name == STANDARD else shown(name)
+
+
+def complain(error: LlmzipError | OSError, name: str | None = None) -> int:
+    """Says what went wrong, with which file, and returns the exit code."""
+    text, code = str(error), 1
+    if isinstance(error, LlmzipError):
+        code = error.exit_code
+    elif error.strerror:
+        elsewhere = "" if error.filename in (None, name) else f"{shown(str(error.filename))}: "
+        text = elsewhere + error.strerror
+    where = "" if name is None else f"{title(name)}: "
+    say(f"llmzip: {where}{shown(text)}")
+    return code
+
+
+def bits_per_byte(archive_bytes: int, original_bytes: int) -> str:
+    """How many bits of archive a byte of text takes, in words."""
+    return f"{8 * archive_bytes / original_bytes:.3f} bits per byte" if original_bytes else "no bits per byte"
+
+
+def kilobytes_per_second(byte_count: int, seconds: float) -> str:
+    """The rate in units of 1,000 bytes."""
+    return f"{byte_count / 1000 / max(seconds, 1e-9):,.1f} KB/s"

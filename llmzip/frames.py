@@ -1,0 +1,164 @@
+"""One frame: a piece of text to a model's payload, and any frame back to its bytes.
+
+Encoding and decoding make the same calls to the predictor in the same order. Knows archives frame by frame and no
+files. May import ``archive``, ``coder``, ``predictor`` and ``errors``; ``codec`` and ``recovery`` import it.
+"""
+
+import math
+import zlib
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from llmzip import archive, coder
+from llmzip.archive import ArchiveInfo, Frame
+from llmzip.errors import ArchiveError, PredictorMismatchError
+from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, Predictor
+
+STREAM_TOKENS = 2048
+"""A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
+
+MAXIMUM_DEFAULT_STREAMS = 128
+
+_ZSTD_LEVEL = 19
+_SCORE_POSITIONS = 256  # between looks at whether the frame already costs more than its fallback
+
+Load = Callable[[str], Predictor]
+"""Gives the predictor of a name that an archive holds."""
+
+
+def zstd_payload(data: bytes) -> bytes:
+    """The zstd coding of ``data`` without what the frame says anyway."""
+    compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_content_size=False, write_checksum=False)
+    return compressor.compress(data)
+
+
+def choose_streams(token_count: int) -> int:
+    """The default number of streams for a frame."""
+    return max(1, min(MAXIMUM_DEFAULT_STREAMS, token_count // STREAM_TOKENS))
+
+
+def encode_model_frame(piece: bytes, predictor: Predictor, streams: int | None, limit_bytes: int) -> bytes | None:
+    """The frame, or None if it would be larger than ``limit_bytes`` (found out early) or not give the bytes back."""
+    tokens = predictor.tokenize(piece)
+    if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
+        return None
+    count = min(streams or choose_streams(len(tokens)), len(tokens))
+    budget = 8.0 * limit_bytes
+    cumulative: list[NDArray[np.int64]] = []
+    frequency: list[NDArray[np.int64]] = []
+    for below, own in token_intervals(tokens, predictor, count):
+        cumulative.append(below)
+        frequency.append(own)
+        budget -= coder.ideal_bits(own)
+        if budget < 0:
+            return None
+    payload = coder.encode(np.concatenate(cumulative), np.concatenate(frequency))
+    return archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
+
+
+def _stream_bounds(token_count: int, streams: int) -> NDArray[np.int64]:
+    """[streams + 1] int64: where each stream begins; lengths differ by at most one, longer ones first."""
+    lengths = np.full(streams, token_count // streams)
+    lengths[: token_count % streams] += 1
+    return np.concatenate(([0], np.cumsum(lengths)))
+
+
+def token_intervals(
+    tokens: NDArray[np.int64], predictor: Predictor, streams: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(cumulative, frequency) of every token in coding order, some positions at a time."""
+    bounds = _stream_bounds(len(tokens), streams)
+    shortest, longer = divmod(len(tokens), streams)
+    # Streams that are one token shorter are padded; the padding is never coded.
+    table = np.zeros((streams, int(bounds[1])), np.int64)
+    for row in range(streams):
+        table[row, : bounds[row + 1] - bounds[row]] = tokens[bounds[row] : bounds[row + 1]]
+    for first, below, own in _scores(predictor.start(streams), table):
+        if longer and first + below.shape[1] > shortest:
+            yield below[:, :-1].T.ravel(), own[:, :-1].T.ravel()
+            yield below[:longer, -1], own[:longer, -1]
+        else:
+            yield below.T.ravel(), own.T.ravel()
+
+
+def _scores(context: Context, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    """(first position, cumulative, frequency [streams, positions]): at once where that is exact, else step by step."""
+    for first in range(0, tokens.shape[1], _SCORE_POSITIONS):
+        part = tokens[:, first : first + _SCORE_POSITIONS]
+        if isinstance(context, ExactContext):
+            yield first, *context.intervals(part)
+            continue
+        below, own = np.empty_like(part), np.empty_like(part)
+        rows = np.arange(len(part))
+        for step in range(part.shape[1]):
+            frequencies = context.next_frequencies()
+            own[:, step] = frequencies[rows, part[:, step]]
+            below[:, step] = np.cumsum(frequencies, axis=1)[rows, part[:, step]] - own[:, step]
+            context.append(part[:, step])
+        yield first, below, own
+
+
+def opener(header: ArchiveInfo, load: Load) -> Callable[[], Predictor]:
+    """Loads the predictor of a member once, and only if it is the one that wrote it."""
+    loaded: list[Predictor] = []
+
+    def open_predictor() -> Predictor:
+        if not loaded:
+            predictor = load(header.predictor_name)
+            if predictor.fingerprint[: archive.FINGERPRINT_BYTES] != header.fingerprint:
+                raise PredictorMismatchError(
+                    f"the archive was made with {header.predictor_name!r} {header.fingerprint.hex()}, this is "
+                    f"{predictor.name!r} {predictor.fingerprint[: archive.FINGERPRINT_BYTES].hex()}: "
+                    "name the model that made it with -m, or use the llmzip version that did"
+                )
+            loaded.append(predictor)
+        return loaded[0]
+
+    return open_predictor
+
+
+def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes:
+    """The original bytes of a frame, checked. Raises ArchiveError."""
+    info = frame.info
+    if info.kind == "stored":
+        data = frame.payload
+    elif info.kind == "zstd":
+        data = _unzstd(frame.payload, info.original_bytes)
+    else:
+        predictor = open_predictor()
+        data = predictor.detokenize(_decode_tokens(frame, predictor))
+    if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
+        raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
+    return data
+
+
+def _unzstd(payload: bytes, original_bytes: int) -> bytes:
+    try:
+        # One byte of room more: longer content is an error, not a cut.
+        decompressor = zstandard.ZstdDecompressor(max_window_size=archive.MAXIMUM_FRAME_BYTES)
+        return decompressor.decompress(payload, max_output_size=original_bytes + 1, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise ArchiveError(f"a zstd frame cannot be decoded ({error}): the archive is damaged") from None
+
+
+def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+    info, decoder = frame.info, coder.Decoder(frame.payload)
+    # No token is free, not even the likeliest: all others have at least one unit of the 2^24.
+    least_bits = -math.log2(1 - (predictor.vocabulary_size - 1) / FREQUENCY_TOTAL)
+    if info.token_count * least_bits > 8 * (info.payload_bytes + 8):
+        raise ArchiveError(f"the payload at byte {info.offset} is too short for its tokens: the archive is damaged")
+    tokens = np.empty(info.token_count, np.int64)
+    bounds = _stream_bounds(info.token_count, info.streams)
+    shortest, longer = divmod(info.token_count, info.streams)
+    context = predictor.start(info.streams)
+    newest = np.zeros(info.streams, np.int64)
+    for position in range(int(bounds[1])):
+        active = info.streams if position < shortest else longer
+        newest[:active] = decoder.decode(context.next_frequencies()[:active])
+        tokens[bounds[:active] + position] = newest[:active]
+        if position + 1 < bounds[1]:
+            context.append(newest)
+    return tokens
