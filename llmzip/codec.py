@@ -56,7 +56,10 @@ def compress_file(
     streams: int | None = None,
     frame_bytes: int = FRAME_BYTES,
 ) -> ArchiveInfo:
-    """Reads ``source`` to its end and writes one member to ``target``. Needs no seeking; memory stays bounded."""
+    """Reads ``source`` to its end and writes one member to ``target``. Needs no seeking; memory stays bounded.
+
+    ``target.write`` must take all it is given, as buffered files do and raw ones do not.
+    """
     if not 1 <= frame_bytes <= archive.MAXIMUM_FRAME_BYTES:
         raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_FRAME_BYTES}")
     if streams is not None and not 1 <= streams <= archive.MAXIMUM_STREAMS:
