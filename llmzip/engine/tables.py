@@ -24,7 +24,7 @@ POSITION_DIGIT_BITS = 12
 MAXIMUM_POSITION = 1 << (2 * POSITION_DIGIT_BITS)
 """Positions are written in two digits of 12 bits; a stream is never longer than this."""
 
-_DECIMAL = Context(prec=34, rounding=ROUND_HALF_EVEN)
+_DECIMAL = Context(prec=24, rounding=ROUND_HALF_EVEN)
 
 
 @cache
@@ -55,7 +55,7 @@ def sigmoid_table() -> NDArray[np.float32]:
 def _sine_and_cosine(angle: Decimal) -> tuple[Decimal, Decimal]:
     """Taylor series; angles here are at most 1 radian times 2^0, so that 30 terms are plenty."""
     sine, cosine, term, n = Decimal(0), Decimal(0), Decimal(1), 0
-    while abs(term) > Decimal("1e-40"):
+    while abs(term) > Decimal("1e-30"):
         if n % 2:
             sine += term if n % 4 == 1 else -term
         else:

@@ -181,8 +181,8 @@ def quantise_rows(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDA
     """[outputs, inputs] -> integers of at most 127 as float32, and the scale of each row."""
     peak = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-20))
     scale = peak / np.float32(WEIGHT_LIMIT)
-    integers = np.rint(matrix / scale[:, None])
-    return np.clip(integers, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.float32), scale
+    integers = matrix / scale[:, None]
+    return np.rint(integers, out=integers), scale  # peak / (peak / 127) rounds to 127 at most
 
 
 def make_linear(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> Linear:

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from llmzip.errors import ModelError
 from llmzip.predictor import Predictor
 
 DEFAULT_RUNG = "small"
+
+_EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
 _RECEIVER_FILES = ("model.safetensors", "tokenizer.json", "config.json")
 """What of a model's folder a receiver needs in order to decode."""
@@ -29,14 +30,19 @@ class RungCard:
     folder: Path
 
 
+def _embedded_names() -> list[str]:
+    return sorted(path.parent.name for path in _EMBEDDED.glob("*/card.json"))
+
+
 def embedded_rungs() -> list[RungCard]:
     """The embedded models, smallest first."""
     cards = []
-    for path in Path(str(files("llmzip") / "embedded")).glob("*/card.json"):
-        card = json.loads(path.read_text(encoding="utf-8"))
-        stored = sum((path.parent / name).stat().st_size for name in _RECEIVER_FILES)
+    for name in _embedded_names():
+        folder = _EMBEDDED / name
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        stored = sum((folder / file).stat().st_size for file in _RECEIVER_FILES)
         bits, speed = card["held_out_bits_per_byte"], card["decompress_kb_per_second"]
-        cards.append(RungCard(path.parent.name, card["parameters"], stored, bits, speed, path.parent))
+        cards.append(RungCard(name, card["parameters"], stored, bits, speed, folder))
     return sorted(cards, key=lambda card: card.parameter_count)
 
 
@@ -44,11 +50,12 @@ def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predi
     """The embedded rung called ``name``. Never looks at a path, so that an archive may say the name."""
     from llmzip.predictors.exact import load_exact
 
-    rungs = {card.name: card for card in embedded_rungs()}
-    if name not in rungs:
-        known = ", ".join(rungs) or "none in this installation"
-        raise ModelError(f"no embedded model is called {name!r} (there are: {known}): name a model folder with -m")
-    return load_exact(rungs[name].folder, name, engine=engine, threads=threads)
+    if name not in _embedded_names():
+        raise ModelError(
+            f"no embedded model is called {name!r} (there are: {', '.join(_embedded_names())}): "
+            "name a model folder with -m"
+        )
+    return load_exact(_EMBEDDED / name, name, engine=engine, threads=threads)
 
 
 def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
@@ -59,10 +66,10 @@ def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Pred
     """
     from llmzip.predictors.exact import load_exact
 
-    if name in {card.name for card in embedded_rungs()}:
+    if name in _embedded_names():
         return load_embedded(name, engine=engine, threads=threads)
     folder = Path(name)
     if not folder.is_dir():
-        known = ", ".join(card.name for card in embedded_rungs()) or "none in this installation"
+        known = ", ".join(_embedded_names())
         raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
     return load_exact(folder, folder.resolve().name, engine=engine, threads=threads)

@@ -7,12 +7,22 @@ are taken out before use. May import ``errors``.
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
+
+_LOSSY: dict[str, Any] = {
+    "added_tokens": [],
+    "normalizer": None,
+    "post_processor": None,
+    "truncation": None,
+    "padding": None,
+}
+"""Parts of ``tokenizer.json`` that change or cut texts, and what they are without effect."""
 
 _UNDECODABLE = re.compile("([\udc80-\udcff]+)")
 
@@ -29,12 +39,12 @@ class ByteTokenizer:
 
     def __init__(self, path: Path) -> None:
         try:
-            description = json.loads(path.read_text(encoding="utf-8"))
-            description |= {"added_tokens": [], "normalizer": None, "post_processor": None}
-            description |= {"truncation": None, "padding": None}
-            _forbid_prefix_space(description.get("pre_tokenizer"))
+            text = path.read_text(encoding="utf-8")
+            description = json.loads(text)
             vocabulary: dict[str, int] = description["model"]["vocab"]
-            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(description))
+            if _change_nothing(description):
+                text = json.dumps(description)
+            self._tokenizer = tokenizers.Tokenizer.from_str(text)
         except OSError:
             raise ModelError(f"{path} is missing: take the model folder again") from None
         except Exception as error:  # the tokenizers library raises plain Exception
@@ -70,6 +80,14 @@ class ByteTokenizer:
         """The bytes of the tokens; tokens beyond the vocabulary's names stand for nothing."""
         names, size = self.token_bytes, self.size
         return b"".join([names[token] for token in tokens.tolist() if token < size])
+
+
+def _change_nothing(description: dict[str, Any]) -> bool:
+    """Takes out of ``tokenizer.json`` what would change a text, and returns whether anything had to be."""
+    before = json.dumps(description["pre_tokenizer"]), [description.get(key) for key in _LOSSY]
+    description |= _LOSSY
+    _forbid_prefix_space(description["pre_tokenizer"])
+    return before != (json.dumps(description["pre_tokenizer"]), list(_LOSSY.values()))
 
 
 def _forbid_prefix_space(step: object) -> None:

@@ -6,19 +6,22 @@ May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import threadpoolctl
 from numpy.typing import NDArray
 
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
 
@@ -30,14 +33,24 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads or _usable_cores()
-        self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
-        self._blas = threadpoolctl.ThreadpoolController()
+
+    @cached_property
+    def _pool(self) -> "ThreadPoolExecutor":
+        from concurrent.futures import ThreadPoolExecutor  # 10 ms that a small file need not wait for
+
+        return ThreadPoolExecutor(self.threads)
+
+    @cached_property
+    def _blas(self) -> "ThreadpoolController":
+        from threadpoolctl import ThreadpoolController
+
+        return ThreadpoolController()
 
     def run(self, tasks: list[Callable[[], Result]]) -> list[Result]:
         """The results of the tasks, in their order."""
         with self._blas.limit(limits=1):
-            if self._pool is None or len(tasks) == 1:
-                return [task() for task in tasks]
+            if len(tasks) == 1:
+                return [tasks[0]()]
             return [future.result() for future in [self._pool.submit(task) for task in tasks]]
 
 
