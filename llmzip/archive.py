@@ -23,9 +23,10 @@ MODEL, ZSTD, STORED, END, END_WITH_INDEX = 1, 2, 3, 0, 4
 KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored"}
 
 MAXIMUM_FRAME_BYTES = 1 << 24
+MAXIMUM_MODEL_FRAME_BYTES = 1 << 21
 MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
 MAXIMUM_STREAMS = 256
-_MAXIMUM_FRAMES = 1 << 24
+MAXIMUM_FRAMES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ def read_header(reader: ByteReader) -> ArchiveInfo:
             raise UnsupportedVersionError(f"format version {raw[3]} is newer than this llmzip: upgrade llmzip")
         raise ArchiveError(f"format version {raw[3]} does not exist: the archive is damaged")
     length = reader.take(1)
+    if not length[0]:
+        raise ArchiveError("the predictor has no name: the archive is damaged")
     rest = reader.take(length[0] + FINGERPRINT_BYTES)
     (check,) = struct.unpack("<H", reader.take(2))
     if check != binascii.crc_hqx(raw + length + rest, 0):
@@ -223,6 +226,8 @@ def read_record(reader: ByteReader) -> Frame | End:
     payload_bytes = reader.varint(raw, 0, MAXIMUM_PAYLOAD_BYTES, "the size of a payload")
     tokens = streams = 0
     if kind == MODEL:
+        if original_bytes > MAXIMUM_MODEL_FRAME_BYTES:
+            raise ArchiveError(f"a model's frame of {original_bytes} bytes is too large: the archive is damaged")
         tokens = reader.varint(raw, 1, original_bytes, "the token count")
         streams = reader.varint(raw, 1, min(tokens, MAXIMUM_STREAMS), "the number of streams")
     check, content_check = struct.unpack("<II", reader.take(8))
@@ -236,7 +241,7 @@ def read_record(reader: ByteReader) -> Frame | End:
 def _read_index(reader: ByteReader) -> End:
     start = reader.position - 1
     raw = bytearray((END_WITH_INDEX,))
-    count = reader.varint(raw, 2, _MAXIMUM_FRAMES, "the number of frames")
+    count = reader.varint(raw, 2, MAXIMUM_FRAMES, "the number of frames")
     limit = MAXIMUM_PAYLOAD_BYTES + 64
     sizes = tuple(reader.varint(raw, 1, limit, "the size of a frame") for _ in range(count))
     original_sizes = tuple(reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame") for _ in range(count))
@@ -291,23 +296,30 @@ def find_index(source: BinaryIO, size: int) -> dict[int, int]:
 def find_next_record(source: BinaryIO, start: int, size: int) -> int:
     """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
 
-    For recovery where no index helps: tries every byte.
+    For recovery where no index helps: tries every byte. Gives up (``size``) once it has read 64 times the file, which
+    only an archive made for that purpose brings about.
     """
     reach = MAXIMUM_PAYLOAD_BYTES + 64
+    budget = 64 * (size + reach)
     while start < size:
         source.seek(start)
         data = source.read(2 * reach)
+        view = io.BytesIO(data)
         # A record that begins in the first half lies whole in what was read, or the file ends before it does.
         for offset in range(min(reach, len(data))):
             if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
                 continue
-            reader = ByteReader(io.BytesIO(memoryview(data)[offset : offset + reach]))
+            view.seek(offset)
+            reader = ByteReader(view)
             try:
                 if data[offset] == MAGIC[0]:
                     read_header(reader)
                 else:
                     read_record(reader)
             except (ArchiveError, UnsupportedVersionError):
+                budget -= reader.position
+                if budget < 0:
+                    return size
                 continue
             return start + offset
         start += reach

@@ -7,6 +7,7 @@ Prints nothing and has no callbacks: to follow progress, wrap the predictor. May
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import BinaryIO
 
 from llmzip import archive
@@ -37,15 +38,16 @@ def decompress(data: bytes, predictor: Predictor | None = None) -> bytes:
 
     Raises ArchiveError, UnsupportedVersionError, PredictorMismatchError, ModelError.
     """
+
+    @cache
+    def load(name: str) -> Predictor:
+        from llmzip.predictors import load_embedded
+
+        return load_embedded(name) if predictor is None else predictor
+
     target = io.BytesIO()
-    decompress_file(io.BytesIO(data), target, _load_embedded if predictor is None else lambda name: predictor)
+    decompress_file(io.BytesIO(data), target, load)
     return target.getvalue()
-
-
-def _load_embedded(name: str) -> Predictor:
-    from llmzip.predictors import load_embedded
-
-    return load_embedded(name)
 
 
 def compress_file(
@@ -60,8 +62,8 @@ def compress_file(
 
     ``target.write`` must take all it is given, as buffered files do and raw ones do not.
     """
-    if not 1 <= frame_bytes <= archive.MAXIMUM_FRAME_BYTES:
-        raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_FRAME_BYTES}")
+    if not 1 <= frame_bytes <= archive.MAXIMUM_MODEL_FRAME_BYTES:
+        raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_MODEL_FRAME_BYTES}")
     if streams is not None and not 1 <= streams <= archive.MAXIMUM_STREAMS:
         raise ValueError(f"streams is {streams}, outside 1 to {archive.MAXIMUM_STREAMS}")
     header = archive.pack_header(predictor.name, predictor.fingerprint)
@@ -105,7 +107,8 @@ def _encode_block(block: bytes, predictor: Predictor, streams: int | None, frame
         )
         modelled = encode_model_frame(piece, predictor, streams, len(fallback))
         frames.append(fallback if modelled is None or len(fallback) <= len(modelled) else modelled)
-    return [whole] if len(whole) < sum(map(len, frames)) else frames
+    index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
+    return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
 
 
 def _cut(block: bytes, frame_bytes: int) -> Iterator[bytes]:
@@ -157,7 +160,7 @@ def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
     count = 0
     source.seek(0)
     for member in archive.read_members(source):
-        if index < count + len(member.frames):
+        if count <= index < count + len(member.frames):
             info = member.frames[index - count]
             source.seek(info.offset)
             record = archive.read_record(ByteReader(source))

@@ -137,6 +137,9 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
 
 def _unzstd(payload: bytes, original_bytes: int) -> bytes:
     try:
+        # A size that the zstd frame states itself would be believed before the limit below.
+        if zstandard.frame_content_size(payload) not in (-1, original_bytes):
+            raise ArchiveError("a zstd frame states another size than its frame does: the archive is damaged")
         # One byte of room more: longer content is an error, not a cut.
         decompressor = zstandard.ZstdDecompressor(max_window_size=archive.MAXIMUM_FRAME_BYTES)
         return decompressor.decompress(payload, max_output_size=original_bytes + 1, allow_extra_data=False)

@@ -1,4 +1,4 @@
-"""What the codec asks of a predictor: types only, no code. Everything may import it; it imports nothing of ours.
+"""What the codec asks of a predictor: types and two constants. Everything may import it; it imports nothing of ours.
 
 A predictor is a tokenizer and the distribution of each next token. The codec runs many token sequences
 (*streams*) in lockstep: one call gives the distributions of all of them.

@@ -40,6 +40,8 @@ def test_the_example_of_the_specification_decodes() -> None:
 def test_the_limits_of_the_specification_are_those_of_the_code() -> None:
     assert f"| 1 | version | {archive.FORMAT_VERSION} |" in SPECIFICATION
     assert "1 to 2^24" in SPECIFICATION and archive.MAXIMUM_FRAME_BYTES == 1 << 24
+    assert "of a model frame, 1 to 2^21" in SPECIFICATION and archive.MAXIMUM_MODEL_FRAME_BYTES == 1 << 21
+    assert "2 to 2^24" in SPECIFICATION and archive.MAXIMUM_FRAMES == 1 << 24
     assert "0 to 2^24 + 2^16" in SPECIFICATION and archive.MAXIMUM_PAYLOAD_BYTES == (1 << 24) + (1 << 16)
     assert "1 to 256, at most" in SPECIFICATION and archive.MAXIMUM_STREAMS == 256
     assert archive.MAGIC.hex(" ").upper() in SPECIFICATION
@@ -144,6 +146,7 @@ HUGE = {
     "2^60 frames": bytes([archive.END_WITH_INDEX]) + varint(1 << 60),
     "an endless number": bytes([archive.STORED]) + b"\xff" * 100,
     "a long form of a number": bytes([archive.STORED]) + b"\x81\x00" + varint(1),
+    "a model frame of 2^24 bytes": bytes([archive.MODEL]) + varint(1 << 24) + varint(99) + varint(9) + varint(1),
     "no text": bytes([archive.STORED]) + varint(0) + varint(0),
     "an unknown kind": bytes([77]) + varint(1) + varint(1),
 }
@@ -170,9 +173,34 @@ def test_a_zstd_bomb_is_stopped(tiny: ExactPredictor) -> None:
     tracemalloc.stop()
 
 
+def test_a_zstd_frame_that_states_a_huge_size_is_stopped(tiny: ExactPredictor) -> None:
+    """zstd's own size field is believed by the library before any limit."""
+    import zstandard
+
+    honest = zstandard.ZstdCompressor().compress(b"x" * 300)
+    assert zstandard.frame_content_size(honest) == 300
+    header = archive.pack_header("tiny", tiny.fingerprint)
+    assert decode(header + archive.pack_frame(archive.ZSTD, b"x" * 300, honest) + b"\0", tiny) == b"x" * 300
+    lying = bytes.fromhex("28b52ffd c0 58 0000000000100000 010000".replace(" ", ""))
+    assert zstandard.frame_content_size(lying) == 1 << 44
+    for original in (b"x" * 100, b"x"):
+        with pytest.raises(ArchiveError, match="another size"):
+            decode(header + archive.pack_frame(archive.ZSTD, original, lying) + b"\0", tiny)
+
+
+def test_a_search_for_frames_that_was_made_to_be_slow_ends(tiny: ExactPredictor) -> None:
+    """Thousands of headers that each claim all the bytes behind them."""
+    claim = bytes([archive.STORED]) + varint(1 << 24) + varint(1 << 24) + bytes(8)
+    hostile = archive.pack_header("tiny", tiny.fingerprint) + b"\x4d" + claim * 20000 + bytes(17 << 20)
+    started = time.monotonic()
+    target = io.BytesIO()
+    decoded = codec.decompress_file(io.BytesIO(hostile), target, lambda name: tiny, recover=True)
+    assert decoded.lost and time.monotonic() - started < 60
+
+
 def test_a_payload_too_short_for_its_tokens_is_refused_in_time(tiny: ExactPredictor) -> None:
-    """A frame whose checks are right, made to keep the model busy: 2^24 tokens from one byte."""
-    frame = bytearray(archive.pack_frame(archive.MODEL, bytes(1 << 24), b"\x80", 1 << 24, 256))
+    """A frame whose checks are right, made to keep the model busy: 2^21 tokens from one byte."""
+    frame = bytearray(archive.pack_frame(archive.MODEL, bytes(1 << 21), b"\x80", 1 << 21, 256))
     data = archive.pack_header("tiny", tiny.fingerprint) + bytes(frame) + b"\0"
     started = time.monotonic()
     with pytest.raises(ArchiveError, match="too short"):

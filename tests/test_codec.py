@@ -129,8 +129,9 @@ def test_one_frame_can_be_read_alone(counting: CountingPredictor) -> None:
     assert count == 10
     pieces = [read_frame(source, index, lambda name: counting) for index in range(count)]
     assert b"".join(pieces) == data * 2
-    with pytest.raises(ArchiveError, match="no frame 99"):
-        read_frame(source, 99, lambda name: counting)
+    for index in (99, -1, -99):
+        with pytest.raises(ArchiveError, match=f"no frame {index}"):
+            read_frame(source, index, lambda name: counting)
 
 
 def test_frames_end_at_lines_and_never_inside_a_character() -> None:

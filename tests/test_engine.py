@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,12 @@ BAD_CONFIGS = {
     "more layers than tensors": {"num_hidden_layers": 3},
     "a smaller vocabulary": {"vocab_size": 200},
     "a window of nothing": {"sliding_window": -5},
+    "an endless window": {"sliding_window": float("inf")},
+    "a negative epsilon": {"rms_norm_eps": -1.0},
+    "no epsilon": {"rms_norm_eps": 0.0},
+    "a negative theta": {"rope_theta": -5.0},
+    "a tiny theta": {"rope_theta": 1e-9},
+    "theta in a list": {"rope_scaling": [1]},
 }
 
 
@@ -226,7 +233,7 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     broken = load_file_from(whole)
     broken["model.norm.weight"][0] = np.inf
     save_file(broken, weights)
-    with pytest.raises(ModelError, match="infinite"):
+    with pytest.raises(ModelError, match="beyond"):
         load_exact(folder, "bad")
     weights.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
@@ -246,6 +253,62 @@ def load_file_from(data: bytes) -> dict[str, np.ndarray]:
     from safetensors.numpy import load
 
     return load(data)
+
+
+HOSTILE_TENSORS = {
+    "huge biases": ("model.layers.0.self_attn.q_proj.bias", lambda x: x - 5e36),
+    "huge queries": ("model.layers.0.self_attn.q_proj.weight", lambda x: x * 1e25),
+    "huge gates": ("model.layers.1.mlp.up_proj.weight", lambda x: x * 3e37),
+    "huge norms": ("model.layers.1.input_layernorm.weight", lambda x: x * 1e38),
+    "a huge embedding": ("model.embed_tokens.weight", lambda x: x * 1e30),
+    "not a number": ("lm_head.weight", lambda x: x * np.nan),
+    "a bias of another size": ("model.layers.0.self_attn.v_proj.bias", lambda x: x[:1]),
+    "a bias for the norm of nothing": ("model.layers.0.mlp.down_proj.bias", lambda x: np.zeros(3, np.float32)),
+}
+
+
+@pytest.mark.parametrize(("name", "change"), HOSTILE_TENSORS.values(), ids=HOSTILE_TENSORS)
+def test_tensors_that_would_overflow_or_not_fit_are_refused(name: str, change: Callable, tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", biases=True, tied=False)
+    tensors = load_file(folder / "model.safetensors")
+    with np.errstate(all="ignore"):
+        tensors[name] = np.ascontiguousarray(change(tensors.get(name)).astype(np.float32))
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelError):
+        load_weights(folder)
+
+
+def test_the_largest_weights_that_are_taken_give_the_same_bits(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model", biases=True, tied=False)
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in tensors.items():
+        tensors[name] = (tensor / np.abs(tensor).max() * (1.0 if "norm" in name else 65504.0)).astype(np.float32)
+    save_file(tensors, folder / "model.safetensors")
+    tokens = np.random.default_rng(9).integers(0, 300, (2, 90))
+    expected = run(folder, "numpy", tokens, 90)
+    for engine in ("compiled", "torch"):
+        for one, other in zip(expected, run(folder, engine, tokens, 7), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_the_kernels_have_the_constants_of_the_definition() -> None:
+    """They are written out twice because numba's cache does not see changes of other files."""
+    from llmzip import predictor
+    from llmzip.engine import array_ops, compiled_ops, tables, weights
+
+    assert compiled_ops.ACTIVATION_LIMIT == weights.ACTIVATION_LIMIT
+    assert compiled_ops.SMALLEST_PEAK == array_ops.SMALLEST_PEAK
+    assert compiled_ops.PROBABILITY_TOTAL == array_ops.PROBABILITY_TOTAL
+    assert compiled_ops.FREQUENCY_TOTAL == predictor.FREQUENCY_TOTAL
+    for name in ("STEPS_PER_NAT", "EXP_LENGTH", "SIGMOID_LIMIT"):
+        assert getattr(compiled_ops, name) == getattr(tables, name)
+    assert compiled_ops._VALUE_UNIT == array_ops.VALUE_UNIT and compiled_ops._PEAK_UNIT == array_ops.PEAK_UNIT
+
+
+def test_streams_that_would_fill_the_memory_are_refused(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmzip.engine.model.CACHE_LIMIT_BYTES", 100_000)
+    with pytest.raises(ModelError, match="fewer"):
+        ExactStreams(ExactModel(load_weights(model_folder), "numpy"), 256)
 
 
 def test_an_unknown_engine_is_refused(model_folder: Path) -> None:

@@ -29,7 +29,7 @@ def main() -> None:
         code = 0
     except SystemExit as end:
         code = end.code
-    except (LlmzipError, OSError) as error:
+    except (LlmzipError, OSError, MemoryError) as error:
         code = complain(error)
     except KeyboardInterrupt:
         code = INTERRUPTED

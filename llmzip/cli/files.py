@@ -38,7 +38,7 @@ def for_each(names: list[str], action: Callable[[str], None]) -> None:
             action(name)
         except BrokenPipeError:
             raise  # nobody reads the output any more: quietly no more of it
-        except (LlmzipError, OSError) as error:
+        except (LlmzipError, OSError, MemoryError) as error:
             codes.append(complain(error, name))
     raise typer.Exit(max(codes))
 

@@ -23,11 +23,13 @@ def title(name: str) -> str:
     return "standard input" if name == STANDARD else shown(name)
 
 
-def complain(error: LlmzipError | OSError, name: str | None = None) -> int:
+def complain(error: LlmzipError | OSError | MemoryError, name: str | None = None) -> int:
     """Says what went wrong, with which file, and returns the exit code."""
     text, code = str(error), 1
     if isinstance(error, LlmzipError):
         code = error.exit_code
+    elif isinstance(error, MemoryError):
+        text = "there is not enough memory: use fewer --streams, or a smaller model"
     elif error.strerror:
         elsewhere = "" if error.filename in (None, name) else f"{shown(str(error.filename))}: "
         text = elsewhere + error.strerror

@@ -2,8 +2,8 @@
 
 Notation: B streams, T new positions, N = B * T rows, D hidden size, H query heads, G key-value heads, d head size,
 S cache slots, V vocabulary. "Integers" are whole numbers held in float32. Every line is one of: an exact sum of
-integers, one IEEE-754 operation an element, a maximum, a table look-up. May import ``backends``, ``tables`` and
-``weights``.
+integers, one IEEE-754 operation an element, a maximum, a table look-up. May import ``backends``, ``tables``,
+``weights`` and ``predictor``.
 """
 
 import math
@@ -36,7 +36,7 @@ PEAK_UNIT = np.float32(1.0 / ACTIVATION_LIMIT)
 
 
 class ArrayOps:
-    """The eight steps that a layer and the output consist of."""
+    """The steps that a layer and the output consist of."""
 
     def __init__(self, shape: Shape, backend: NumpyBackend | TorchBackend) -> None:
         self.shape, self.backend = shape, backend
@@ -55,7 +55,7 @@ class ArrayOps:
         b = self.backend
         q, peak = self.quantise(x)
         inverse = b.cast(b.divide(ACTIVATION_LIMIT, peak), "float64")
-        mean = b.sum(q * q) / float(x.shape[-1])
+        mean = b.over(b.sum(q * q), x.shape[-1])
         root = b.sqrt(mean + (inverse * inverse) * self.shape.norm_epsilon)
         return q, b.cast(b.divide(1.0, root), "float32")
 

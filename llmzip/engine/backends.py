@@ -18,8 +18,6 @@ Array = Any
 class NumpyBackend:
     """Arrays in main memory."""
 
-    name = "numpy"
-
     def array(self, values: NDArray[Any]) -> Array:
         return values
 
@@ -55,6 +53,9 @@ class NumpyBackend:
     def divide(self, numerator: float, values: Array) -> Array:
         return np.asarray(numerator, values.dtype) / values
 
+    def over(self, values: Array, divisor: float) -> Array:
+        return values / np.asarray(divisor, values.dtype)
+
     def rint(self, values: Array) -> Array:
         return np.rint(values)
 
@@ -83,8 +84,6 @@ class NumpyBackend:
 
 class TorchBackend:
     """Tensors on a device. torch is imported only when one is made."""
-
-    name = "torch"
 
     def __init__(self, device: str) -> None:
         import torch
@@ -138,6 +137,10 @@ class TorchBackend:
     def divide(self, numerator: float, values: Array) -> Array:
         # Not ``numerator / values``: torch computes that as reciprocal times numerator, which rounds twice.
         return self._torch.full_like(values, numerator) / values
+
+    def over(self, values: Array, divisor: float) -> Array:
+        # Not ``values / divisor``: on CUDA torch multiplies by the reciprocal of a Python number, which rounds twice.
+        return values / self._torch.full_like(values, divisor)
 
     def rint(self, values: Array) -> Array:
         return values.round()  # half to even, as IEEE-754 rint

@@ -1,8 +1,9 @@
 """The arithmetic of ``array_ops``, fused and compiled with numba: same bits, a fraction of the passes over memory.
 
 Every kernel does the operations of its namesake in the same order an element; only exact sums and maxima are
-reordered. The fastmath flags say that no value is NaN or infinite and that the sign of zero is free; the flags that
-would change a result (``contract``, ``reassoc``, ``arcp``) are never given. Importing this module imports numba
+reordered. The fastmath flags say that no value is NaN or infinite (``weights.MAGNITUDE_LIMIT`` sees to it) and that the
+sign of zero is free; flags that would change a result (``contract``, ``reassoc``, ``arcp``) are given only to kernels
+that add products of integers, which no order can change. Importing this module imports numba
 (0.4 s), so ``model`` does it only once there is enough to compute.
 """
 
@@ -13,16 +14,25 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.engine.array_ops import PEAK_UNIT, PROBABILITY_TOTAL, SMALLEST_PEAK, VALUE_UNIT, ArrayOps
+from llmzip.engine.array_ops import ArrayOps
 from llmzip.engine.backends import NumpyBackend
-from llmzip.engine.tables import EXP_LENGTH, SIGMOID_LIMIT, STEPS_PER_NAT
-from llmzip.engine.weights import ACTIVATION_LIMIT, Linear, Shape
-from llmzip.predictor import FREQUENCY_TOTAL
+from llmzip.engine.weights import Linear, Shape
+
+# Numba's cache on disk knows when this file changes but not when another does, so the kernels' constants are written
+# out here; a test holds them equal to the originals.
+ACTIVATION_LIMIT = 127
+SMALLEST_PEAK = 1e-20
+STEPS_PER_NAT = 64
+EXP_LENGTH = 1112
+SIGMOID_LIMIT = 1024
+PROBABILITY_TOTAL = 1 << 16
+FREQUENCY_TOTAL = 1 << 24
 
 _F = np.float32
 _LIMIT, _SMALLEST = _F(ACTIVATION_LIMIT), _F(SMALLEST_PEAK)
 _STEPS, _LAST = _F(STEPS_PER_NAT), _F(EXP_LENGTH - 1)
-_TOTAL, _VALUE_UNIT, _PEAK_UNIT = _F(PROBABILITY_TOTAL), VALUE_UNIT, PEAK_UNIT
+_TOTAL = _F(PROBABILITY_TOTAL)
+_VALUE_UNIT, _PEAK_UNIT = _F(1.0 / (ACTIVATION_LIMIT * PROBABILITY_TOTAL)), _F(1.0 / ACTIVATION_LIMIT)
 _FLAGS = {"nnan", "ninf", "nsz"}
 
 Kernel = Callable[..., Any]
@@ -225,7 +235,7 @@ def _gate(y, factor, scale, bias, table, q, peaks):  # type: ignore[no-untyped-d
 def _weigh(y, factor, scale, bias, table, weights):  # type: ignore[no-untyped-def]
     """One row of integer logits to integer weights; returns the first place of the largest and the sum."""
     f = factor * _STEPS
-    largest = _F(-3e38)
+    largest = _F(-3e38)  # far below any logit: see MAGNITUDE_LIMIT
     for v in range(y.size):
         logit = (y[v] * f) * scale[v]
         if bias.size:
@@ -238,7 +248,7 @@ def _weigh(y, factor, scale, bias, table, weights):  # type: ignore[no-untyped-d
         weights[v] = weight
         total += np.int64(weight)
     best = 0
-    while weights[best] != table[0]:
+    while best < y.size - 1 and weights[best] != table[0]:
         best += 1
     return best, total
 
@@ -361,7 +371,7 @@ class CompiledOps(ArrayOps):
         peak = np.empty((streams, groups, length), np.float32)
         _soften_chunk(scores, unit, key_peak, value_peak, first, filled - length, s.window, self._exp, peak)
         mixed = scores.reshape(streams, groups, -1, filled - first) @ value[:, :, first:filled].astype(np.float32)
-        mixed = mixed.reshape(streams, groups, -1, length, dim) * (peak[:, :, None, :, None] * VALUE_UNIT)
+        mixed = mixed.reshape(streams, groups, -1, length, dim) * (peak[:, :, None, :, None] * _VALUE_UNIT)
         return mixed.reshape(streams, heads, length, dim).transpose(0, 2, 1, 3).reshape(-1, heads * dim)
 
     def add(

@@ -25,6 +25,9 @@ CHUNK_ROWS = 1024
 OUTPUT_ROWS = 128
 """Rows of output distributions computed together: [128, 4096] float32 is 2 MiB, about a core's cache."""
 
+CACHE_LIMIT_BYTES = 4 << 30
+"""No archive and no text makes the keys and values of a context's streams larger than this."""
+
 COMPILE_AFTER_TOKENS = 4096
 """With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s)."""
 
@@ -86,6 +89,12 @@ class ExactStreams:
         shape, zeros = model.shape, model.backend.zeros
         self._capacity = shape.window - 1 + 2 * CHUNK_POSITIONS
         size = (streams, shape.key_value_heads, self._capacity)
+        cache_bytes = shape.layers * streams * shape.key_value_heads * self._capacity * (2 * shape.head_dim + 8)
+        if cache_bytes > CACHE_LIMIT_BYTES:
+            raise ModelError(
+                f"{streams} streams of this model need {cache_bytes >> 20:,} MiB of cache, more than "
+                f"{CACHE_LIMIT_BYTES >> 20:,}: use fewer with --streams, or a smaller model"
+            )
         self._cache = [
             (
                 zeros((*size[:2], shape.head_dim, size[2]), "int8"),

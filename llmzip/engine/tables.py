@@ -53,7 +53,7 @@ def sigmoid_table() -> NDArray[np.float32]:
 
 
 def _sine_and_cosine(angle: Decimal) -> tuple[Decimal, Decimal]:
-    """Taylor series; angles here are at most 1 radian times 2^0, so that 30 terms are plenty."""
+    """Taylor series; angles here are at most 1 radian, since theta is at least 1."""
     sine, cosine, term, n = Decimal(0), Decimal(0), Decimal(1), 0
     while abs(term) > Decimal("1e-30"):
         if n % 2:

@@ -22,6 +22,10 @@ WEIGHT_LIMIT = 127
 EXACT_LIMIT = 1 << 24
 """Integers up to this are exact in float32, and so are their sums as long as they stay below it."""
 
+MAGNITUDE_LIMIT = float(1 << 17)
+"""Of weights (norms folded in), biases and embeddings. Inputs are at most 2^17 wide, so a product is at most
+2^17 * 2^7.5 * 2^17 < 2^42, gate * up < 2^84, a residual step < 2^118, and no float32 ever overflows."""
+
 ENGINE_VERSION = 1
 """Part of every fingerprint: raise it with any change of the arithmetic."""
 
@@ -99,7 +103,7 @@ def read_config(folder: Path) -> Shape:
     if config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"hidden_act {config['hidden_act']!r} cannot run in the exact engine: only silu can")
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
+    if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type", "default")) != "default":
         raise ModelError(f"rope scaling {rope} cannot run in the exact engine: only plain rotary positions can")
     try:
         heads = _size(config, "num_attention_heads", 1 << 10)
@@ -123,7 +127,7 @@ def read_config(folder: Path) -> Shape:
             norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
             start_token=int(start[0] if isinstance(start, list) else start),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ModelError(f"{folder / 'config.json'} is not usable ({error}): take the folder again") from None
     if shape.vocabulary_size < 3 or not 0 <= shape.start_token < shape.vocabulary_size:
         raise ModelError(
@@ -133,6 +137,10 @@ def read_config(folder: Path) -> Shape:
         raise ModelError(
             f"heads {shape.heads}/{shape.key_value_heads} x {shape.head_dim}, window {shape.window}: cannot run; "
             "take the folder again"
+        )
+    if not 1.0 <= shape.rope_theta <= 1e12 or not 1e-12 <= shape.norm_epsilon <= 1.0:
+        raise ModelError(
+            f"rope_theta {shape.rope_theta} or rms_norm_eps {shape.norm_epsilon} is out of range: take the folder again"
         )
     if shape.head_dim * ACTIVATION_LIMIT**2 >= EXACT_LIMIT:
         raise ModelError(f"head_dim {shape.head_dim} is too large for exact scores: the engine takes up to 1040")
@@ -172,8 +180,6 @@ def _as_float32(name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
         array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
         raise ModelError(f"tensor {name} is of type {kind}: the exact engine reads F32, F16 and BF16")
-    if not np.isfinite(array).all():
-        raise ModelError(f"tensor {name} has infinite or undefined values: this checkpoint is broken")
     return array.reshape(entry["shape"])
 
 
@@ -187,6 +193,7 @@ def quantise_rows(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDA
 
 def make_linear(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> Linear:
     """Quantises and splits along the inputs wherever a sum of products could reach 2^24."""
+    _check_magnitude(matrix)
     integers, scale = quantise_rows(matrix)
     worst = np.abs(integers).sum(axis=1, dtype=np.float64).max() * ACTIVATION_LIMIT
     pieces = math.ceil((worst + 1) / EXACT_LIMIT)
@@ -196,6 +203,11 @@ def make_linear(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = 
             break
         pieces += 1
     return Linear(tuple(np.ascontiguousarray(part.T) for part in parts), scale, bias)
+
+
+def _check_magnitude(values: NDArray[np.float32]) -> None:
+    if not np.abs(values).max(initial=0) <= MAGNITUDE_LIMIT:  # written so that NaN fails too
+        raise ModelError(f"weights or biases reach beyond {MAGNITUDE_LIMIT:.0f}: this checkpoint is broken")
 
 
 def load_weights(folder: Path) -> Weights:
@@ -211,12 +223,13 @@ def load_weights(folder: Path) -> Weights:
             raise ModelError(
                 f"tensor {name} is {tensors[name].shape}, config.json says {size}: they do not belong together"
             )
+        _check_magnitude(tensors[name])
         return tensors[name]
 
-    def bias(*names: str) -> NDArray[np.float32] | None:
-        found = [tensors[name].ravel() for name in names if name in tensors]
-        if found and len(found) != len(names):
-            raise ModelError(f"{folder} has some of the biases {', '.join(names)} but not all: take it again")
+    def bias(sizes: dict[str, int]) -> NDArray[np.float32] | None:
+        found = [take(name, size) for name, size in sizes.items() if name in tensors]
+        if found and len(found) != len(sizes):
+            raise ModelError(f"{folder} has some of the biases {', '.join(sizes)} but not all: take it again")
         return np.concatenate(found) if found else None
 
     hidden, feed_forward = shape.hidden_size, shape.feed_forward_size
@@ -239,15 +252,25 @@ def load_weights(folder: Path) -> Weights:
         )
         layers.append(
             Layer(
-                make_linear(query_key_value * before_attention, bias(*(f"{attention}{p}_proj.bias" for p in "qkv"))),
-                make_linear(take(attention + "o_proj.weight", hidden, query), bias(attention + "o_proj.bias")),
-                make_linear(gate_up * before_feed, bias(feed + "gate_proj.bias", feed + "up_proj.bias")),
-                make_linear(take(feed + "down_proj.weight", hidden, feed_forward), bias(feed + "down_proj.bias")),
+                make_linear(
+                    query_key_value * before_attention,
+                    bias({f"{attention}{p}_proj.bias": query if p == "q" else key_value for p in "qkv"}),
+                ),
+                make_linear(
+                    take(attention + "o_proj.weight", hidden, query), bias({attention + "o_proj.bias": hidden})
+                ),
+                make_linear(
+                    gate_up * before_feed,
+                    bias({feed + "gate_proj.bias": feed_forward, feed + "up_proj.bias": feed_forward}),
+                ),
+                make_linear(
+                    take(feed + "down_proj.weight", hidden, feed_forward), bias({feed + "down_proj.bias": hidden})
+                ),
             )
         )
     embedding = take("model.embed_tokens.weight", shape.vocabulary_size, hidden)
     output = take("lm_head.weight", shape.vocabulary_size, hidden) if "lm_head.weight" in tensors else embedding
-    head = make_linear(output * take("model.norm.weight", hidden), bias("lm_head.bias"))
+    head = make_linear(output * take("model.norm.weight", hidden), bias({"lm_head.bias": shape.vocabulary_size}))
     digest = _digest(shape, embedding, [*layers], head)
     return Weights(shape, embedding, tuple(layers), head, digest, parameter_count)
 
@@ -260,5 +283,5 @@ def _digest(shape: Shape, embedding: NDArray[np.float32], layers: list[Layer], h
         for part in linear.parts:
             hasher.update(part.astype(np.int8).tobytes())
         hasher.update(linear.scale.astype("<f4").tobytes())
-        hasher.update(b"" if linear.bias is None else linear.bias.astype("<f4").tobytes())
+        hasher.update(b"\0" if linear.bias is None else b"\1" + linear.bias.astype("<f4").tobytes())
     return hasher.digest()

@@ -46,6 +46,12 @@ def embedded_rungs() -> list[RungCard]:
     return sorted(cards, key=lambda card: card.parameter_count)
 
 
+def _archive_name(folder: Path) -> str:
+    """What archives call the model in a folder: short and printable. The fingerprint, not the name, identifies it."""
+    name = "".join(character for character in folder.resolve().name if character.isascii() and character.isprintable())
+    return name[:32] or "model"
+
+
 def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
     """The embedded rung called ``name``. Never looks at a path, so that an archive may say the name."""
     from llmzip.predictors.exact import load_exact
@@ -72,4 +78,4 @@ def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Pred
     if not folder.is_dir():
         known = ", ".join(_embedded_names())
         raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
-    return load_exact(folder, folder.resolve().name, engine=engine, threads=threads)
+    return load_exact(folder, _archive_name(folder), engine=engine, threads=threads)

@@ -24,6 +24,8 @@ _LOSSY: dict[str, Any] = {
 }
 """Parts of ``tokenizer.json`` that change or cut texts, and what they are without effect."""
 
+_LARGEST_VOCABULARY = 1 << 20
+
 _UNDECODABLE = re.compile("([\udc80-\udcff]+)")
 
 
@@ -42,6 +44,8 @@ class ByteTokenizer:
             text = path.read_text(encoding="utf-8")
             description = json.loads(text)
             vocabulary: dict[str, int] = description["model"]["vocab"]
+            if not all(0 <= token < _LARGEST_VOCABULARY for token in vocabulary.values()):
+                raise ValueError("token numbers out of range")
             if _change_nothing(description):
                 text = json.dumps(description)
             self._tokenizer = tokenizers.Tokenizer.from_str(text)
@@ -87,7 +91,8 @@ def _change_nothing(description: dict[str, Any]) -> bool:
     before = json.dumps(description["pre_tokenizer"]), [description.get(key) for key in _LOSSY]
     description |= _LOSSY
     _forbid_prefix_space(description["pre_tokenizer"])
-    return before != (json.dumps(description["pre_tokenizer"]), list(_LOSSY.values()))
+    random = description["model"].pop("dropout", None)
+    return bool(random) or before != (json.dumps(description["pre_tokenizer"]), list(_LOSSY.values()))
 
 
 def _forbid_prefix_space(step: object) -> None:
