@@ -4,6 +4,7 @@ Everything that comes from a file is checked here before anything is allocated o
 """
 
 import binascii
+import errno
 import hashlib
 import io
 import struct
@@ -121,19 +122,28 @@ def new_digest() -> "hashlib.blake2b":
     return hashlib.blake2b(digest_size=8)
 
 
+def read_some(source: BinaryIO, size: int) -> bytes:
+    """Up to ``size`` bytes, none only at the end. BlockingIOError where a source that does not wait has nothing yet."""
+    data: bytes | None = source.read(size)
+    if data is None:
+        raise BlockingIOError(errno.EAGAIN, "the source is not ready and does not wait: make it a blocking one")
+    return data
+
+
 class ByteReader:
     """A source read in order, that knows its position and turns a short read into an error."""
 
-    def __init__(self, source: BinaryIO) -> None:
+    def __init__(self, source: BinaryIO, position: int = 0) -> None:
+        """``position``: where in the file the source stands, for messages and offsets."""
         self._source, self._ahead = source, b""
-        self.position = 0
+        self.position = position
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, or ArchiveError."""
         data = self._ahead[:size]
         self._ahead = self._ahead[size:]
         while len(data) < size:
-            more = self._source.read(size - len(data))
+            more = read_some(self._source, size - len(data))
             if not more:
                 raise ArchiveError(f"the archive is cut short at byte {self.position + len(data)}: get a whole copy")
             data += more
@@ -143,7 +153,7 @@ class ByteReader:
     def at_end(self) -> bool:
         """Whether no byte is left."""
         if not self._ahead:
-            self._ahead = self._source.read(1)
+            self._ahead = read_some(self._source, 1)
         return not self._ahead
 
     def varint(self, raw: bytearray, low: int, high: int, what: str) -> int:
@@ -222,6 +232,16 @@ def read_record(reader: ByteReader) -> Frame | End:
         return _read_index(reader)
     if kind not in KINDS:
         raise ArchiveError(f"byte {offset} begins no frame: the archive is damaged")
+    info, check, content_check = _read_fields(reader, raw, offset)
+    payload = reader.take(info.payload_bytes)
+    if check != zlib.crc32(payload, zlib.crc32(raw)):
+        raise ArchiveError(f"the frame at byte {offset} is damaged: get another copy, or save the rest with --recover")
+    return Frame(info, payload, content_check)
+
+
+def _read_fields(reader: ByteReader, raw: bytearray, offset: int) -> tuple[FrameInfo, int, int]:
+    """What a frame says of itself after its kind, which ``raw`` holds, and its two checks."""
+    kind = raw[0]
     original_bytes = reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame")
     payload_bytes = reader.varint(raw, 0, MAXIMUM_PAYLOAD_BYTES, "the size of a payload")
     tokens = streams = 0
@@ -232,10 +252,18 @@ def read_record(reader: ByteReader) -> Frame | End:
         streams = reader.varint(raw, 1, min(tokens, MAXIMUM_STREAMS), "the number of streams")
     check, content_check = struct.unpack("<II", reader.take(8))
     info = FrameInfo(KINDS[kind], offset, reader.position - offset, payload_bytes, original_bytes, tokens, streams)
-    payload = reader.take(payload_bytes)
-    if check != zlib.crc32(payload, zlib.crc32(raw)):
-        raise ArchiveError(f"the frame at byte {offset} is damaged: get another copy, or save the rest with --recover")
-    return Frame(info, payload, content_check)
+    return info, check, content_check
+
+
+def skip_frame(reader: ByteReader) -> FrameInfo | None:
+    """What the frame at the reader's position says of itself, unchecked, its payload passed over; None at an end."""
+    offset = reader.position
+    raw = bytearray(reader.take(1))
+    if raw[0] not in KINDS:
+        return None
+    info, _, _ = _read_fields(reader, raw, offset)
+    reader.take(info.payload_bytes)
+    return info
 
 
 def _read_index(reader: ByteReader) -> End:
@@ -293,11 +321,11 @@ def find_index(source: BinaryIO, size: int) -> dict[int, int]:
     return {**offsets, size - length: 0}
 
 
-def find_next_record(source: BinaryIO, start: int, size: int) -> int:
+def find_next_record(source: BinaryIO, start: int, size: int, tries: int | None = None) -> int:
     """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
 
-    For recovery where no index helps: tries every byte. Gives up (``size``) once it has read 64 times the file, which
-    only an archive made for that purpose brings about.
+    For recovery where no index helps: tries every byte, or the first ``tries``. Gives up (``size``) once it has read
+    64 times the file, which only an archive made for that purpose brings about.
     """
     reach = MAXIMUM_PAYLOAD_BYTES + 64
     budget = 64 * (size + reach)
@@ -306,21 +334,23 @@ def find_next_record(source: BinaryIO, start: int, size: int) -> int:
         data = source.read(2 * reach)
         view = io.BytesIO(data)
         # A record that begins in the first half lies whole in what was read, or the file ends before it does.
-        for offset in range(min(reach, len(data))):
+        for offset in range(min(tries or reach, reach, len(data))):
             if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
                 continue
             view.seek(offset)
-            reader = ByteReader(view)
+            reader = ByteReader(view, start + offset)
             try:
                 if data[offset] == MAGIC[0]:
                     read_header(reader)
                 else:
                     read_record(reader)
             except (ArchiveError, UnsupportedVersionError):
-                budget -= reader.position
+                budget -= reader.position - start - offset
                 if budget < 0:
                     return size
                 continue
             return start + offset
+        if tries is not None:
+            break
         start += reach
     return size

@@ -20,6 +20,9 @@ from llmzip.recovery import Decoded, recover_file
 FRAME_BYTES = 1 << 20
 """Original bytes of a frame that a model codes: the unit of random access and of recovery."""
 
+SMALL_FRAME_BYTES = 1 << 16
+"""Original bytes of the frames that a piece is cut into where the model as a whole loses to zstd."""
+
 BLOCK_BYTES = 1 << 24
 """Original bytes read at once. zstd may take a whole block as one frame, so that it can use its own long window."""
 
@@ -29,7 +32,7 @@ _CUT_SEARCH_BYTES = 256
 def compress(data: bytes, predictor: Predictor, *, streams: int | None = None, frame_bytes: int = FRAME_BYTES) -> bytes:
     """The archive of ``data``. ``streams``: token sequences of a frame that advance together; None chooses by size."""
     target = io.BytesIO()
-    compress_file(io.BytesIO(data), target, predictor, streams=streams, frame_bytes=frame_bytes)
+    compress_file(io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes)
     return target.getvalue()
 
 
@@ -88,7 +91,7 @@ def compress_file(
 def _read_up_to(source: BinaryIO, size: int) -> bytes:
     """``size`` bytes, or all that are left: a pipe gives less at a time."""
     parts, missing = [], size
-    while missing and (part := source.read(missing)):
+    while missing and (part := archive.read_some(source, missing)):
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
@@ -97,18 +100,26 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
 def _encode_block(block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
     whole = archive.pack_frame(archive.ZSTD, block, zstd_payload(block))
-    pieces = list(_cut(block, frame_bytes))
-    frames = []
-    for piece in pieces:
-        fallback = min(
-            archive.pack_frame(archive.STORED, piece, piece),
-            whole if len(pieces) == 1 else archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece)),
-            key=len,
-        )
-        modelled = encode_model_frame(piece, predictor, streams, len(fallback))
-        frames.append(fallback if modelled is None or len(fallback) <= len(modelled) else modelled)
+    frames = [frame for piece in _cut(block, frame_bytes) for frame in _encode_piece(piece, predictor, streams)]
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
     return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
+
+
+def _encode_piece(piece: bytes, predictor: Predictor, streams: int | None) -> list[bytes]:
+    """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
+    fallback = min(
+        archive.pack_frame(archive.STORED, piece, piece),
+        archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece)),
+        key=len,
+    )
+    modelled = encode_model_frame(piece, predictor, streams, len(fallback))
+    if modelled is not None and len(modelled) < len(fallback):
+        return [modelled]
+    if len(piece) > SMALL_FRAME_BYTES:
+        parts = [frame for part in _cut(piece, SMALL_FRAME_BYTES) for frame in _encode_piece(part, predictor, streams)]
+        if sum(map(len, parts)) < len(fallback):
+            return parts
+    return [fallback]
 
 
 def _cut(block: bytes, frame_bytes: int) -> Iterator[bytes]:
@@ -153,18 +164,28 @@ def decompress_file(source: BinaryIO, target: BinaryIO, load: Load, *, recover: 
 
 
 def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
-    """The original bytes of frame ``index``, counted from 0 over the whole file; decodes no other frame.
+    """The original bytes of frame ``index``, counted from 0 over the whole file.
 
-    Raises ArchiveError (also where there is no such frame) and what ``load`` raises.
+    Reads ``source``, which must be seekable, up to that frame; checks and decodes no other. Raises ArchiveError (also
+    where there is no such frame) and what ``load`` raises.
     """
-    count = 0
     source.seek(0)
-    for member in archive.read_members(source):
-        if count <= index < count + len(member.frames):
-            info = member.frames[index - count]
-            source.seek(info.offset)
-            record = archive.read_record(ByteReader(source))
-            assert isinstance(record, Frame)
-            return decode_frame(record, opener(member, load))
-        count += len(member.frames)
-    raise ArchiveError(f"there is no frame {index}: the archive has {count}, counted from 0")
+    reader, count = ByteReader(source), 0
+    while True:
+        header = archive.read_header(reader)
+        while True:
+            offset = reader.position
+            info = archive.skip_frame(reader)
+            if info is None:
+                break
+            if count == index:
+                source.seek(offset)
+                record = archive.read_record(ByteReader(source, offset))
+                assert isinstance(record, Frame)
+                return decode_frame(record, opener(header, load))
+            count += 1
+        source.seek(offset)
+        reader = ByteReader(source, offset)
+        archive.read_record(reader)
+        if reader.at_end():
+            raise ArchiveError(f"there is no frame {index}: the archive has {count}, counted from 0")

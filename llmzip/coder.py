@@ -40,7 +40,9 @@ def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes
     encoder = _queue.RangeEncoder()
     encoder.encode(symbols, _model, (table - 1).astype(np.float64))
     words: NDArray[np.uint32] = encoder.get_compressed()
-    return words.astype(">u4").tobytes().rstrip(b"\0")
+    payload = words.astype(">u4").tobytes()
+    # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
+    return payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
 
 
 class Decoder:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from llmzip import archive
 from llmzip.archive import ByteReader, Frame
-from llmzip.errors import ArchiveError, UnsupportedVersionError
+from llmzip.errors import ArchiveError, LlmzipError
 from llmzip.frames import Load, decode_frame, opener
 from llmzip.predictor import Predictor
 
@@ -33,41 +33,75 @@ class Decoded:
 
 
 def recover_file(source: BinaryIO, target: BinaryIO, load: Load) -> Decoded:
-    """Writes every frame that is whole; over what is not, goes on at the next frame of the index, or searches one."""
+    """Writes every frame that is whole and whose model is at hand, and lists the rest.
+
+    After damage it goes on where the index of the last member, or the damaged frame itself, says that the next frame
+    lies; only where neither leads to one is every byte tried, so that an archive inside a stored frame is not taken
+    for a part of this one.
+    """
     size = source.seek(0, io.SEEK_END)
     indexed = archive.find_index(source, size)
     lost: list[LostRange] = []
-    original_bytes, offset, ended = 0, 0, True
-    open_predictor: Callable[[], Predictor] | None = None
+    original_bytes, offset, found = 0, 0, False
+    open_predictor: Callable[[], Predictor] | None = None  # None before a header
     while offset < size:
         source.seek(offset)
-        reader = ByteReader(source)
+        reader = ByteReader(source, offset)
+        record: Frame | None = None
         try:
-            if ended:
+            if open_predictor is None:
                 open_predictor = opener(archive.read_header(reader), load)
-                ended = False
             else:
-                assert open_predictor is not None
-                record = archive.read_record(reader)
-                if isinstance(record, Frame):
+                read = archive.read_record(reader)
+                record = read if isinstance(read, Frame) else None
+                if record is None:
+                    open_predictor = None
+                else:
                     target.write(data := decode_frame(record, open_predictor))
                     original_bytes += len(data)
-                else:
-                    ended = True
-            offset += reader.position
-        except (ArchiveError, UnsupportedVersionError) as error:
-            if open_predictor is None:
-                raise ArchiveError(f"nothing can be recovered without the header: {error}") from None
-            end = min((place for place in indexed if place > offset), default=None)
-            if end is None:
-                end = archive.find_next_record(source, offset + 1, size)
-            missing = sum(indexed[place] for place in indexed if offset <= place < end) if offset in indexed else None
+            offset, found = reader.position, True
+        except LlmzipError as error:
+            end = reader.position if record is not None else _next_record(source, offset, size, indexed)
+            missing = record.info.original_bytes if record is not None else None
+            if missing is None and offset in indexed:
+                missing = sum(indexed[place] for place in indexed if offset <= place < end)
             lost.append(LostRange(offset, end, missing, str(error)))
-            source.seek(end)
-            ended = source.read(len(archive.MAGIC)) == archive.MAGIC
+            if record is None:
+                source.seek(end)
+                at_header = source.read(len(archive.MAGIC)) == archive.MAGIC
+                open_predictor = None if at_header else open_predictor or _unknown_predictor
             offset = end
-    if not ended and not (lost and lost[-1].archive_end == size):
+    if open_predictor is not None and not (lost and lost[-1].archive_end == size):
         lost.append(LostRange(size, size, None, "the archive is cut short: its end is missing"))
-    if open_predictor is None:
-        raise ArchiveError("the archive is empty: nothing can be recovered")
+    if not found:
+        raise ArchiveError(f"nothing can be recovered: {lost[0].reason if lost else 'the file is empty'}")
     return Decoded(original_bytes, size, tuple(lost))
+
+
+def _unknown_predictor() -> Predictor:
+    raise ArchiveError("the header before it is damaged, so its model is unknown")
+
+
+def _next_record(source: BinaryIO, offset: int, size: int, indexed: dict[int, int]) -> int:
+    """Where to go on after the record at ``offset`` could not be read."""
+    if indexed and offset >= min(indexed):
+        return min((place for place in indexed if place > offset), default=size)
+    source.seek(offset)
+    reader = ByteReader(source, offset)
+    try:
+        archive.skip_frame(reader)
+    except ArchiveError:
+        pass
+    else:
+        if reader.position > offset + 1 and _record_at(source, reader.position, size):
+            return reader.position
+    return archive.find_next_record(source, offset + 1, size)
+
+
+def _record_at(source: BinaryIO, place: int, size: int) -> bool:
+    """Whether a whole record lies there."""
+    source.seek(place)
+    short_end, after = bytes((archive.END,)), source.read(1 + len(archive.MAGIC))
+    if after == short_end or after == short_end + archive.MAGIC:
+        return True
+    return archive.find_next_record(source, place, size, tries=1) < size

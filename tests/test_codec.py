@@ -144,6 +144,20 @@ def test_frames_end_at_lines_and_never_inside_a_character() -> None:
     assert b"".join(codec._cut(b"\x80" * 50, 7)) == b"\x80" * 50
 
 
+def test_a_file_that_changes_its_language_gets_frames_of_several_kinds(
+    counting: CountingPredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codec, "SMALL_FRAME_BYTES", 4096)
+    rng = np.random.default_rng(1)  # mostly one letter: half a bit each for a count, a whole bit for zstd
+    skewed = np.where(rng.random(4096 * 3) < 0.93, 97, rng.integers(98, 105, 4096 * 3)).astype(np.uint8)
+    data = b"The same line again and again.\n" * 3000 + skewed.tobytes()
+    packed = compress(data, counting)
+    (member,) = read_info(io.BytesIO(packed))
+    assert {frame.kind for frame in member.frames} == {"zstd", "model"}
+    assert decompress(packed, counting) == data
+    assert len(packed) < len(frames.zstd_payload(data))
+
+
 def test_a_pipe_that_gives_little_at_a_time(counting: CountingPredictor) -> None:
     data = SAMPLE.encode() * 50
     reading, writing = os.pipe()
@@ -310,6 +324,95 @@ def test_recovery_is_not_misled_by_an_archive_inside_the_archive(counting: Count
     text, decoded = recover(bytes(packed), counting)
     assert text == data[member.frames[0].original_bytes :]
     assert [lost.original_bytes for lost in decoded.lost] == [member.frames[0].original_bytes]
+
+
+def test_every_member_of_several_is_recovered(counting: CountingPredictor) -> None:
+    """The index of the last member must not be taken for that of the others."""
+    texts = [letters(3000, seed) for seed in (1, 2, 3)]
+    members = [_forced(text, counting, 700) for text in texts]
+    (info,) = read_info(io.BytesIO(members[0]))
+    for victim in range(3):
+        damaged = [bytearray(member) for member in members]
+        damaged[victim][info.frames[0].offset + 20] ^= 0x55
+        text, decoded = recover(b"".join(bytes(member) for member in damaged), counting)
+        first = info.frames[0].original_bytes
+        assert text == b"".join(t[first:] if k == victim else t for k, t in enumerate(texts))
+        assert len(decoded.lost) == 1
+
+
+def test_frames_after_a_damaged_header_that_need_no_model_are_recovered(counting: CountingPredictor) -> None:
+    data = bytes(range(256)) * 3
+    packed = bytearray(compress(data, counting))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    assert [frame.kind for frame in member.frames] == ["zstd"]
+    packed[6] ^= 0x01
+    text, decoded = recover(bytes(packed), counting)
+    assert text == data
+    assert [(lost.archive_start, lost.archive_end) for lost in decoded.lost] == [(0, member.header_bytes)]
+    packed = bytearray(_forced(letters(900), counting))
+    packed[6] ^= 0x01
+    text, decoded = recover(bytes(packed) + compress(data, counting), counting)
+    assert text == data and "unknown" in decoded.lost[1].reason
+
+
+def test_members_whose_model_is_missing_are_listed(counting: CountingPredictor, tiny: ExactPredictor) -> None:
+    from llmzip.errors import ModelError
+
+    def load(name: str) -> Predictor:
+        if name != counting.name:
+            raise ModelError("not here: get it")
+        return counting
+
+    packed = _forced(b"one text", tiny) + _forced(letters(500), counting)
+    target = io.BytesIO()
+    decoded = decompress_file(io.BytesIO(packed), target, load, recover=True)
+    assert target.getvalue() == letters(500)
+    assert [lost.original_bytes for lost in decoded.lost] == [8]
+
+
+def test_an_archive_inside_a_member_without_index_is_passed_over(counting: CountingPredictor) -> None:
+    inner = compress(np.random.default_rng(6).bytes(900), counting) * 2
+    packed = bytearray(compress(inner, counting))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    assert [frame.kind for frame in member.frames] == ["zstd"]
+    stored = (
+        archive.pack_header("count", counting.fingerprint) + archive.pack_frame(archive.STORED, inner, inner) + b"\0"
+    )
+    damaged = bytearray(stored)
+    damaged[-2] ^= 0x55
+    with_more = bytes(damaged) + compress(b"after", counting)
+    text, decoded = recover(with_more, counting)
+    assert text == b"after"
+    assert decoded.lost[0].archive_start == member.header_bytes
+
+
+def test_one_frame_is_read_whatever_happened_to_the_others(counting: CountingPredictor) -> None:
+    data = letters(3000)
+    packed = bytearray(_forced(data, counting, 700))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    packed[member.frames[1].offset + 30] ^= 0x55
+    packed[member.frames[4].offset + 30] ^= 0x55
+    source = io.BytesIO(bytes(packed[:-5]))
+    assert read_frame(source, 0, lambda name: counting) == data[:700]
+    assert read_frame(source, 3, lambda name: counting) == data[2100:2800]
+    with pytest.raises(ArchiveError):
+        read_frame(source, 1, lambda name: counting)
+
+
+def test_a_source_that_does_not_wait_is_an_error_and_not_an_end(counting: CountingPredictor) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with os.fdopen(reading, "rb", buffering=0) as pipe, os.fdopen(writing, "wb", buffering=0):
+        with pytest.raises(BlockingIOError):
+            compress_file(pipe, io.BytesIO(), counting)
+        with pytest.raises(BlockingIOError):
+            decompress_file(pipe, io.BytesIO(), lambda name: counting)
+
+
+@pytest.mark.parametrize("wrong", [None, "text", 5])
+def test_only_bytes_are_compressed(counting: CountingPredictor, wrong: object) -> None:
+    with pytest.raises(TypeError):
+        compress(wrong, counting)  # type: ignore[arg-type]
 
 
 def test_nothing_to_recover_is_said(counting: CountingPredictor) -> None:

@@ -53,6 +53,15 @@ def test_the_words_never_change() -> None:
     assert Decoder(payload).decode(frequencies).tolist() == [3, 0, 1, 2]
 
 
+def test_a_payload_is_never_much_shorter_than_its_tokens_cost() -> None:
+    """Even where every token is the first one and the coder's number is nothing but zeros."""
+    own = np.full(4000, FREQUENCY_TOTAL // 2)
+    payload = encode(np.zeros(4000, np.int64), own)
+    assert ideal_bits(own) / 8 - 4 <= len(payload) <= ideal_bits(own) / 8 + 8
+    rows = np.repeat(np.array([[FREQUENCY_TOTAL // 2, FREQUENCY_TOTAL // 4, FREQUENCY_TOTAL // 4]]), 4000, axis=0)
+    assert not Decoder(payload).decode(rows).any()
+
+
 def test_no_symbols_take_no_bytes() -> None:
     empty = np.empty(0, np.int64)
     assert encode(empty, empty) == b""

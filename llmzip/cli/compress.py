@@ -12,6 +12,7 @@ from llmzip.archive import MAXIMUM_STREAMS, ArchiveInfo
 from llmzip.cli.files import (
     archive_name,
     check_targets,
+    common_target,
     for_each,
     named_or_standard,
     open_source,
@@ -77,8 +78,8 @@ def compress(
     check_targets(sources, stdout=stdout, output=output, remove=remove)
     if model is not None and level is not None:
         raise UsageError("-m and a level both choose the model: leave one out")
-    common_target = STANDARD if stdout else output
-    targets = sources if common_target is None else [common_target]
+    target_of_all = common_target(stdout=stdout, output=output)
+    targets = sources if target_of_all is None else [target_of_all]
     if not force and STANDARD in targets and stdout_is_terminal():
         raise UsageError("archives are not written to a terminal: name a file with -o, or force it with -f")
 
@@ -92,7 +93,7 @@ def compress(
 
     def compress_one(source: str) -> None:
         with open_source(source) as text:
-            target = common_target or (STANDARD if source == STANDARD else archive_name(source, force=force))
+            target = target_of_all or (STANDARD if source == STANDARD else archive_name(source, force=force))
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:

@@ -11,6 +11,7 @@ import typer
 from llmzip.archive import ArchiveInfo, read_info
 from llmzip.cli.files import (
     check_targets,
+    common_target,
     for_each,
     named_or_standard,
     open_source,
@@ -53,8 +54,8 @@ def decompress(
     """
     sources = named_or_standard(files)
     check_targets(sources, stdout=stdout, output=output, remove=remove)
-    common_target = STANDARD if stdout else output
-    if frame is not None and (recover or remove or common_target is None or len(sources) > 1):
+    target_of_all = common_target(stdout=stdout, output=output)
+    if frame is not None and (recover or remove or target_of_all is None or len(sources) > 1):
         raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")
     if (recover or frame is not None) and STANDARD in sources:
         raise UsageError("--recover and --frame go back and forth in a file: name one instead of standard input")
@@ -62,7 +63,7 @@ def decompress(
 
     def decompress_one(source: str) -> None:
         with open_source(source) as archive:
-            target = common_target or (STANDARD if source == STANDARD else original_name(source))
+            target = target_of_all or (STANDARD if source == STANDARD else original_name(source))
             with open_target(target, source, force=force) as text:
                 if frame is not None:
                     from llmzip.codec import read_frame
@@ -157,12 +158,13 @@ def _read_ahead(archive: BinaryIO) -> list[ArchiveInfo]:
     """What the archive holds; nothing if that cannot be known before it is decoded, which then says why."""
     if not archive.seekable():
         return []
+    start = archive.tell()
     try:
         return read_info(archive)
     except LlmzipError:
         return []
     finally:
-        archive.seek(0)
+        archive.seek(start)
 
 
 def _loss(lost: "LostRange") -> str:

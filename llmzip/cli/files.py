@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,11 +21,20 @@ from llmzip.archive import SUFFIX
 from llmzip.cli.messages import STANDARD, complain, shown
 from llmzip.errors import LlmzipError, UsageError
 
+_STANDARD_INPUT = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
+_STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+"""Opened by these names, a file that output is appended to would be cut to nothing first."""
+
+
+def common_target(*, stdout: bool, output: str | None) -> str | None:
+    """Where everything goes, if -c or -o says so."""
+    return STANDARD if stdout or output in _STANDARD_OUTPUT else output
+
 
 def named_or_standard(names: list[str] | None) -> list[str]:
     """The named sources, or standard input unless someone would have to type it."""
     if names:
-        return names
+        return [STANDARD if name in _STANDARD_INPUT else name for name in names]
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("name a file, or - for standard input")
     return [STANDARD]
@@ -101,6 +111,8 @@ def open_source(source: str) -> Iterator[BinaryIO]:
     if source == STANDARD:
         if sys.stdin is None:
             raise UsageError("standard input is closed: name a file")
+        with suppress(OSError):
+            os.set_blocking(sys.stdin.fileno(), True)  # ssh and others leave it so that reading does not wait
         yield sys.stdin.buffer
         return
     if os.path.isdir(source):
@@ -121,17 +133,18 @@ def open_target(target: str, source: str, *, force: bool) -> Iterator[BinaryIO]:
         yield stdout
         stdout.flush()
         return
-    path = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
     if _is_special(target):
-        with path.open("wb") as file:
-            yield file
+        with open(target, "wb") as special:
+            yield special
         return
+    path = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
     may_overwrite = _may_write(target, source, force=force)
     like = source if source != STANDARD and os.path.isfile(source) else None
     with _appearing_whole(path, like, overwrite=may_overwrite) as file:
         yield file
 
 
+@cache
 def _standard_output() -> BinaryIO:
     if sys.stdout is None:
         raise UsageError("standard output is closed: say where to write with -o")

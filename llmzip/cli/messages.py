@@ -1,5 +1,7 @@
 """What people read on stderr: names, sizes, rates and errors, each in one line. Only ``cli`` imports it."""
 
+from contextlib import suppress
+
 import typer
 
 from llmzip.errors import LlmzipError
@@ -9,8 +11,9 @@ STANDARD = "-"
 
 
 def say(message: str) -> None:
-    """Prints a line on stderr, if there is one."""
-    typer.echo(message, err=True)
+    """Prints a line on stderr, if someone takes it: what was done does not fail for want of a reader."""
+    with suppress(OSError):
+        typer.echo(message, err=True)
 
 
 def shown(name: str) -> str:

@@ -46,8 +46,8 @@ class ExactModel:
                 raise ModelError(
                     "torch is not installed: pip install 'llmzip[torch]', or use the numpy engine"
                 ) from None
-            except RuntimeError as error:
-                raise ModelError(f"no such device: {error}") from None
+            except (RuntimeError, AssertionError, TypeError) as error:  # what torch raises for devices it cannot use
+                raise ModelError(f"this device cannot be used: {str(error).splitlines()[0]}") from None
         else:
             raise ModelError(f"engine {engine!r} is unknown: use auto, numpy, compiled, torch or torch:DEVICE")
         self.shape, self.backend = weights.shape, backend

@@ -93,9 +93,9 @@ def read_config(folder: Path) -> Shape:
     """The shape in ``folder/config.json``; ModelError where it is missing or of another architecture."""
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{folder} has no readable config.json ({error}): name a Hugging Face model folder") from None
-    if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
+    if not isinstance(config, dict) or str(config.get("model_type")) not in FAMILIES:
         kind = config.get("model_type") if isinstance(config, dict) else None
         raise ModelError(
             f"model_type {kind!r} cannot run in the exact engine: use one of {', '.join(sorted(FAMILIES))}"

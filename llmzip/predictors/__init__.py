@@ -1,6 +1,7 @@
 """The predictors that ship with llmzip, found by name. May import ``engine``, ``predictor`` and ``errors``."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,10 +73,13 @@ def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Pred
     """
     from llmzip.predictors.exact import load_exact
 
+    if threads < 0:
+        raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
+    name = str(name)
     if name in _embedded_names():
         return load_embedded(name, engine=engine, threads=threads)
     folder = Path(name)
-    if not folder.is_dir():
+    if not name or not os.path.isdir(name):
         known = ", ".join(_embedded_names())
         raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
     return load_exact(folder, _archive_name(folder), engine=engine, threads=threads)

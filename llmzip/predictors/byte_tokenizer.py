@@ -43,6 +43,8 @@ class ByteTokenizer:
         try:
             text = path.read_text(encoding="utf-8")
             description = json.loads(text)
+            if description["model"]["type"] != "BPE":
+                raise ValueError(f"its model is {description['model']['type']}, not BPE")
             vocabulary: dict[str, int] = description["model"]["vocab"]
             if not all(0 <= token < _LARGEST_VOCABULARY for token in vocabulary.values()):
                 raise ValueError("token numbers out of range")
