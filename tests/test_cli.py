@@ -274,6 +274,47 @@ def test_links_devices_and_modes(folder: Path) -> None:
     assert stat.S_IMODE((folder / "b.txt").stat().st_mode) == 0o755  # whoever runs this lends nobody their rights
 
 
+def test_several_files_reach_an_unbuffered_standard_output(folder: Path) -> None:
+    (folder / "a.llmz").write_bytes(THREE_FRAMES)
+    unbuffered = [sys.executable, "-u", "-m", "llmzip", "decompress", "-c", "a.llmz", "a.llmz"]
+    result = subprocess.run(unbuffered, cwd=folder, env=environment(), capture_output=True)
+    assert (result.returncode, result.stdout) == (0, NOISE * 2), result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these names are of Unix")
+def test_the_names_of_standard_input_and_output(folder: Path) -> None:
+    (folder / "a.llmz").write_bytes(THREE_FRAMES)
+    with (folder / "log").open("wb") as log:
+        log.write(b"kept")
+        log.flush()
+        arguments = command("decompress", "-f", "/dev/stdin", "-o", "/dev/stdout")
+        with (folder / "a.llmz").open("rb") as archive:
+            done = subprocess.run(arguments, cwd=folder, env=environment(), stdin=archive, stdout=log)
+        assert done.returncode == 0
+    assert (folder / "log").read_bytes() == b"kept" + NOISE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of Windows always wait")
+def test_standard_input_that_does_not_wait(folder: Path) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    process = subprocess.Popen(
+        command("decompress"),
+        cwd=folder,
+        env=environment(),
+        stdin=reading,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with os.fdopen(writing, "wb", buffering=0) as pipe:
+        pipe.write(THREE_FRAMES[:1000])
+        time.sleep(1.5)
+        pipe.write(THREE_FRAMES[1000:])
+    os.close(reading)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, NOISE), errors
+
+
 def test_recover_and_single_frames(folder: Path) -> None:
     damaged = bytearray(THREE_FRAMES)
     path = folder / "a.llmz"

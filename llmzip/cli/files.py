@@ -11,7 +11,6 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -129,9 +128,8 @@ def open_target(target: str, source: str, *, force: bool) -> Iterator[BinaryIO]:
     is in the way.
     """
     if target == STANDARD:
-        stdout = _standard_output()
-        yield stdout
-        stdout.flush()
+        with _standard_output() as stdout:
+            yield stdout
         return
     if _is_special(target):
         with open(target, "wb") as special:
@@ -144,15 +142,23 @@ def open_target(target: str, source: str, *, force: bool) -> Iterator[BinaryIO]:
         yield file
 
 
-@cache
-def _standard_output() -> BinaryIO:
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
     if sys.stdout is None:
         raise UsageError("standard output is closed: say where to write with -o")
     stdout = sys.stdout.buffer
-    if isinstance(stdout, io.RawIOBase):
-        # Python was asked not to buffer: such a file may write a part of what it is given, and only return how much.
-        return cast(BinaryIO, io.BufferedWriter(stdout))
-    return stdout
+    if not isinstance(stdout, io.RawIOBase):
+        yield stdout
+        stdout.flush()
+        return
+    # Python was asked not to buffer: such a file may write a part of what it is given, and only return how much.
+    buffered = io.BufferedWriter(stdout)
+    try:
+        yield cast(BinaryIO, buffered)
+        buffered.flush()
+    finally:
+        with suppress(OSError):
+            buffered.detach()  # or standard output would be closed with it, before the next file
 
 
 @contextmanager
