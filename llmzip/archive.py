@@ -321,10 +321,32 @@ def find_index(source: BinaryIO, size: int) -> dict[int, int]:
     return {**offsets, size - length: 0}
 
 
-def find_next_record(source: BinaryIO, start: int, size: int, tries: int | None = None) -> int:
+def _is_whole(reader: ByteReader, first_byte: int) -> bool:
+    """Whether a header, frame or index with that first byte lies whole at the reader's position."""
+    try:
+        if first_byte == MAGIC[0]:
+            read_header(reader)
+        else:
+            read_record(reader)
+    except (ArchiveError, UnsupportedVersionError):
+        return False
+    return True
+
+
+def is_record_at(source: BinaryIO, place: int) -> bool:
+    """Whether a whole header, frame or end record lies there; a short end counts only before a header or nothing."""
+    source.seek(place)
+    short_end, beginning = bytes((END,)), source.read(1 + len(MAGIC))
+    if beginning[:1] in (b"", short_end):
+        return beginning in (short_end, short_end + MAGIC)
+    source.seek(place)
+    return _is_whole(ByteReader(source, place), beginning[0])
+
+
+def find_next_record(source: BinaryIO, start: int, size: int) -> int:
     """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
 
-    For recovery where no index helps: tries every byte, or the first ``tries``. Gives up (``size``) once it has read
+    For recovery where no index helps: tries every byte. Gives up (``size``) once it has read
     64 times the file, which only an archive made for that purpose brings about.
     """
     reach = MAXIMUM_PAYLOAD_BYTES + 64
@@ -334,23 +356,15 @@ def find_next_record(source: BinaryIO, start: int, size: int, tries: int | None 
         data = source.read(2 * reach)
         view = io.BytesIO(data)
         # A record that begins in the first half lies whole in what was read, or the file ends before it does.
-        for offset in range(min(tries or reach, reach, len(data))):
+        for offset in range(min(reach, len(data))):
             if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
                 continue
             view.seek(offset)
             reader = ByteReader(view, start + offset)
-            try:
-                if data[offset] == MAGIC[0]:
-                    read_header(reader)
-                else:
-                    read_record(reader)
-            except (ArchiveError, UnsupportedVersionError):
-                budget -= reader.position - start - offset
-                if budget < 0:
-                    return size
-                continue
-            return start + offset
-        if tries is not None:
-            break
+            if _is_whole(reader, data[offset]):
+                return start + offset
+            budget -= reader.position - start - offset
+            if budget < 0:
+                return size
         start += reach
     return size

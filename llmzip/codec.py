@@ -99,24 +99,28 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
 
 def _encode_block(block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
-    whole = archive.pack_frame(archive.ZSTD, block, zstd_payload(block))
-    frames = [frame for piece in _cut(block, frame_bytes) for frame in _encode_piece(piece, predictor, streams)]
+    whole, pieces = _zstd_frame(block), list(_cut(block, frame_bytes))
+    frames = []
+    for piece in pieces:
+        frames += _encode_piece(piece, whole if len(pieces) == 1 else _zstd_frame(piece), predictor, streams)
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
     return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
 
 
-def _encode_piece(piece: bytes, predictor: Predictor, streams: int | None) -> list[bytes]:
+def _zstd_frame(piece: bytes) -> bytes:
+    return archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece))
+
+
+def _encode_piece(piece: bytes, zstd_frame: bytes, predictor: Predictor, streams: int | None) -> list[bytes]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
-    fallback = min(
-        archive.pack_frame(archive.STORED, piece, piece),
-        archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece)),
-        key=len,
-    )
+    fallback = min(archive.pack_frame(archive.STORED, piece, piece), zstd_frame, key=len)
     modelled = encode_model_frame(piece, predictor, streams, len(fallback))
     if modelled is not None and len(modelled) < len(fallback):
         return [modelled]
     if len(piece) > SMALL_FRAME_BYTES:
-        parts = [frame for part in _cut(piece, SMALL_FRAME_BYTES) for frame in _encode_piece(part, predictor, streams)]
+        parts = []
+        for part in _cut(piece, SMALL_FRAME_BYTES):
+            parts += _encode_piece(part, _zstd_frame(part), predictor, streams)
         if sum(map(len, parts)) < len(fallback):
             return parts
     return [fallback]

@@ -93,15 +93,6 @@ def _next_record(source: BinaryIO, offset: int, size: int, indexed: dict[int, in
     except ArchiveError:
         pass
     else:
-        if reader.position > offset + 1 and _record_at(source, reader.position, size):
+        if reader.position > offset + 1 and archive.is_record_at(source, reader.position):
             return reader.position
     return archive.find_next_record(source, offset + 1, size)
-
-
-def _record_at(source: BinaryIO, place: int, size: int) -> bool:
-    """Whether a whole record lies there."""
-    source.seek(place)
-    short_end, after = bytes((archive.END,)), source.read(1 + len(archive.MAGIC))
-    if after == short_end or after == short_end + archive.MAGIC:
-        return True
-    return archive.find_next_record(source, place, size, tries=1) < size

@@ -297,7 +297,7 @@ def test_the_kernels_have_the_constants_of_the_definition() -> None:
     from llmzip.engine import array_ops, compiled_ops, tables, weights
 
     assert compiled_ops.ACTIVATION_LIMIT == weights.ACTIVATION_LIMIT
-    assert compiled_ops.SMALLEST_PEAK == array_ops.SMALLEST_PEAK
+    assert compiled_ops.SMALLEST_PEAK == weights.SMALLEST_PEAK
     assert compiled_ops.PROBABILITY_TOTAL == array_ops.PROBABILITY_TOTAL
     assert compiled_ops.FREQUENCY_TOTAL == predictor.FREQUENCY_TOTAL
     for name in ("STEPS_PER_NAT", "EXP_LENGTH", "SIGMOID_LIMIT"):

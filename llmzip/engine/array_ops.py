@@ -13,14 +13,11 @@ from numpy.typing import NDArray
 
 from llmzip.engine.backends import Array, NumpyBackend, TorchBackend
 from llmzip.engine.tables import EXP_LENGTH, SIGMOID_LIMIT, STEPS_PER_NAT, exp_table, sigmoid_table
-from llmzip.engine.weights import ACTIVATION_LIMIT, Linear, Shape
+from llmzip.engine.weights import ACTIVATION_LIMIT, SMALLEST_PEAK, Linear, Shape
 from llmzip.predictor import FREQUENCY_TOTAL
 
 PROBABILITY_TOTAL = 1 << 16
 """Attention probabilities are integers of about this sum, so that their products with values stay below 2^24."""
-
-SMALLEST_PEAK = 1e-20
-"""Stands in for the peak of an all-zero row, which would divide by zero."""
 
 FAR = -3e38
 """Score of a position outside the window: its table index is the last, whose entry is 0."""

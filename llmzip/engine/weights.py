@@ -19,6 +19,9 @@ from llmzip.errors import ModelError
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 127
+SMALLEST_PEAK = 1e-20
+"""Stands in for the peak of an all-zero row, which would divide by zero."""
+
 EXACT_LIMIT = 1 << 24
 """Integers up to this are exact in float32, and so are their sums as long as they stay below it."""
 
@@ -185,7 +188,7 @@ def _as_float32(name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
 
 def quantise_rows(matrix: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """[outputs, inputs] -> integers of at most 127 as float32, and the scale of each row."""
-    peak = np.maximum(np.abs(matrix).max(axis=1), np.float32(1e-20))
+    peak = np.maximum(np.abs(matrix).max(axis=1), np.float32(SMALLEST_PEAK))
     scale = peak / np.float32(WEIGHT_LIMIT)
     integers = matrix / scale[:, None]
     return np.rint(integers, out=integers), scale  # peak / (peak / 127) rounds to 127 at most

@@ -12,9 +12,6 @@ DEFAULT_RUNG = "small"
 
 _EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
-_RECEIVER_FILES = ("model.safetensors", "tokenizer.json", "config.json")
-"""What of a model's folder a receiver needs in order to decode."""
-
 
 @dataclass(frozen=True)
 class RungCard:
@@ -41,10 +38,15 @@ def embedded_rungs() -> list[RungCard]:
     for name in _embedded_names():
         folder = _EMBEDDED / name
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        stored = sum((folder / file).stat().st_size for file in _RECEIVER_FILES)
         bits, speed = card["held_out_bits_per_byte"], card["decompress_kb_per_second"]
-        cards.append(RungCard(name, card["parameters"], stored, bits, speed, folder))
+        cards.append(RungCard(name, card["parameters"], receiver_bytes(folder), bits, speed, folder))
     return sorted(cards, key=lambda card: card.parameter_count)
+
+
+def receiver_bytes(folder: Path) -> int:
+    """Bytes of what a receiver needs of a model's folder in order to decode: weights, tokenizer and shape."""
+    needed = [*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / "config.json"]
+    return sum(path.stat().st_size for path in needed)
 
 
 def _archive_name(folder: Path) -> str:

@@ -48,7 +48,7 @@ class ByteTokenizer:
             vocabulary: dict[str, int] = description["model"]["vocab"]
             if not all(0 <= token < _LARGEST_VOCABULARY for token in vocabulary.values()):
                 raise ValueError("token numbers out of range")
-            if _change_nothing(description):
+            if _remove_changes(description):
                 text = json.dumps(description)
             self._tokenizer = tokenizers.Tokenizer.from_str(text)
         except OSError:
@@ -88,7 +88,7 @@ class ByteTokenizer:
         return b"".join([names[token] for token in tokens.tolist() if token < size])
 
 
-def _change_nothing(description: dict[str, Any]) -> bool:
+def _remove_changes(description: dict[str, Any]) -> bool:
     """Takes out of ``tokenizer.json`` what would change a text, and returns whether anything had to be."""
     before = json.dumps(description["pre_tokenizer"]), [description.get(key) for key in _LOSSY]
     description |= _LOSSY

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
+from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 
 if TYPE_CHECKING:
@@ -125,6 +126,5 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
     hasher = hashlib.sha256(weights.digest)
     for token in tokenizer.token_bytes:
         hasher.update(len(token).to_bytes(4, "little") + token)
-    stored = [*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / "config.json"]
-    size = sum(path.stat().st_size for path in stored)
+    size = receiver_bytes(folder)
     return ExactPredictor(ExactModel(weights, engine), tokenizer, name, hasher.digest(), size, threads)

@@ -49,10 +49,10 @@ def batches(
         length = window if done < total * (1 - LONG_FRACTION) else block
         starts = (chosen[:, None] * block + np.arange(0, block, length)).ravel()
         rows = np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64)
-        inputs, targets = rows[:, :-1].copy(), rows[:, 1:].copy()
+        inputs, targets = rows[:, :-1].copy(), rows[:, 1:]
         begun = np.random.default_rng((seed, done)).random(len(rows)) < START_FRACTION
         # A window begun as a stream: the start token stands where the unseen past was.
-        inputs[begun, 1:], targets[begun], inputs[begun, 0] = rows[begun, 1:-1], rows[begun, 1:], START_TOKEN
+        inputs[begun, 0] = START_TOKEN
         yield inputs, targets
 
 
@@ -91,7 +91,7 @@ def train(
     """Trains until ``total_tokens`` are seen, from the last checkpoint in ``folder`` if there is one.
 
     ``texts`` are the validation tokens by kind. Yields a record a step and a record with ``"validation"``
-    at each evaluation; the caller prints. Leaves ``model.pt`` (weights) and ``log.jsonl`` in ``folder``.
+    at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and ``log.jsonl`` in ``folder``.
     """
     torch.manual_seed(seed)
     tokens = np.memmap(tokens_path, dtype="<u2", mode="r")
