@@ -1,0 +1,6 @@
+"""Memory: what a text has shown so far sharpens a model's distribution, or stands alone. See ``docs/decisions.md``.
+
+``tree`` says which yes/no decisions a token is, ``tables`` holds the arithmetic's tables, ``kernels`` the compiled
+mixing network, ``mixing`` puts them together. Integers only, so that every machine gets the same bits. Knows no
+archives, models or files. May import ``errors`` and ``predictor``.
+"""
