@@ -17,11 +17,14 @@ from llmzip.errors import ArchiveError, UnsupportedVersionError
 
 SUFFIX = ".llmz"
 MAGIC = b"\xf8lz"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 FINGERPRINT_BYTES = 6
 
-MODEL, ZSTD, STORED, END, END_WITH_INDEX = 1, 2, 3, 0, 4
-KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored"}
+MODEL, ZSTD, STORED, END, END_WITH_INDEX, MODEL_AND_MEMORY, MEMORY = 1, 2, 3, 0, 4, 5, 6
+KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"}
+TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY)
+"""Kinds of frames whose payload codes tokens."""
 
 MAXIMUM_FRAME_BYTES = 1 << 24
 MAXIMUM_MODEL_FRAME_BYTES = 1 << 21
@@ -32,7 +35,7 @@ MAXIMUM_FRAMES = 1 << 24
 
 @dataclass(frozen=True)
 class FrameInfo:
-    """Where a frame lies and what it says of itself; the last two are 0 unless ``kind`` is "model"."""
+    """Where a frame lies and what it says of itself; the last two are 0 unless its payload codes tokens."""
 
     kind: str
     offset: int
@@ -99,9 +102,9 @@ def pack_header(predictor_name: str, fingerprint: bytes) -> bytes:
 
 
 def pack_frame(kind: int, original: bytes, payload: bytes, token_count: int = 0, streams: int = 0) -> bytes:
-    """A whole frame. ``kind`` is MODEL, ZSTD or STORED."""
+    """A whole frame. ``kind`` is one of KINDS."""
     fields = bytes((kind,)) + _varint(len(original)) + _varint(len(payload))
-    if kind == MODEL:
+    if kind in TOKEN_KINDS:
         fields += _varint(token_count) + _varint(streams)
     check = zlib.crc32(payload, zlib.crc32(fields))
     return fields + struct.pack("<II", check, zlib.crc32(original)) + payload
@@ -180,7 +183,7 @@ def read_header(reader: ByteReader) -> ArchiveInfo:
     if raw[:3] != MAGIC:
         where = "this is" if offset == 0 else f"byte {offset} begins"
         raise ArchiveError(f"{where} not an llmzip archive: check the file name")
-    if raw[3] != FORMAT_VERSION:
+    if raw[3] not in READABLE_VERSIONS:
         if raw[3] > FORMAT_VERSION:
             raise UnsupportedVersionError(f"format version {raw[3]} is newer than this llmzip: upgrade llmzip")
         raise ArchiveError(f"format version {raw[3]} does not exist: the archive is damaged")
@@ -245,9 +248,9 @@ def _read_fields(reader: ByteReader, raw: bytearray, offset: int) -> tuple[Frame
     original_bytes = reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame")
     payload_bytes = reader.varint(raw, 0, MAXIMUM_PAYLOAD_BYTES, "the size of a payload")
     tokens = streams = 0
-    if kind == MODEL:
+    if kind in TOKEN_KINDS:
         if original_bytes > MAXIMUM_MODEL_FRAME_BYTES:
-            raise ArchiveError(f"a model's frame of {original_bytes} bytes is too large: the archive is damaged")
+            raise ArchiveError(f"a frame of tokens of {original_bytes} bytes is too large: the archive is damaged")
         tokens = reader.varint(raw, 1, original_bytes, "the token count")
         streams = reader.varint(raw, 1, min(tokens, MAXIMUM_STREAMS), "the number of streams")
     check, content_check = struct.unpack("<II", reader.take(8))

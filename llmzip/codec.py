@@ -13,7 +13,7 @@ from typing import BinaryIO
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
 from llmzip.errors import ArchiveError
-from llmzip.frames import Load, decode_frame, encode_model_frame, opener, zstd_payload
+from llmzip.frames import Load, decode_frame, encode_token_frame, opener, zstd_payload
 from llmzip.predictor import Predictor
 from llmzip.recovery import Decoded, recover_file
 
@@ -29,10 +29,23 @@ BLOCK_BYTES = 1 << 24
 _CUT_SEARCH_BYTES = 256
 
 
-def compress(data: bytes, predictor: Predictor, *, streams: int | None = None, frame_bytes: int = FRAME_BYTES) -> bytes:
-    """The archive of ``data``. ``streams``: token sequences of a frame that advance together; None chooses by size."""
+def compress(
+    data: bytes,
+    predictor: Predictor,
+    *,
+    streams: int | None = None,
+    frame_bytes: int = FRAME_BYTES,
+    memory: bool = True,
+) -> bytes:
+    """The archive of ``data``.
+
+    streams: token sequences of a frame that advance together, None to choose by size; memory: whether the codec learns
+    from what a frame has shown so far.
+    """
     target = io.BytesIO()
-    compress_file(io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes)
+    compress_file(
+        io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes, memory=memory
+    )
     return target.getvalue()
 
 
@@ -60,6 +73,7 @@ def compress_file(
     *,
     streams: int | None = None,
     frame_bytes: int = FRAME_BYTES,
+    memory: bool = True,
 ) -> ArchiveInfo:
     """Reads ``source`` to its end and writes one member to ``target``. Needs no seeking; memory stays bounded.
 
@@ -75,7 +89,7 @@ def compress_file(
     offset, digest = len(header), archive.new_digest()
     while block := _read_up_to(source, BLOCK_BYTES):
         digest.update(block)
-        for frame in _encode_block(block, predictor, streams, frame_bytes):
+        for frame in _encode_block(block, predictor, streams, frame_bytes, memory):
             target.write(frame)
             record = archive.read_record(ByteReader(io.BytesIO(frame)))
             assert isinstance(record, Frame)
@@ -97,12 +111,14 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _encode_block(block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int) -> list[bytes]:
+def _encode_block(
+    block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int, memory: bool
+) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
     whole, pieces = _zstd_frame(block), list(_cut(block, frame_bytes))
     frames = []
     for piece in pieces:
-        frames += _encode_piece(piece, whole if len(pieces) == 1 else _zstd_frame(piece), predictor, streams)
+        frames += _encode_piece(piece, whole if len(pieces) == 1 else _zstd_frame(piece), predictor, streams, memory)
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
     return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
 
@@ -111,16 +127,18 @@ def _zstd_frame(piece: bytes) -> bytes:
     return archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece))
 
 
-def _encode_piece(piece: bytes, zstd_frame: bytes, predictor: Predictor, streams: int | None) -> list[bytes]:
+def _encode_piece(
+    piece: bytes, zstd_frame: bytes, predictor: Predictor, streams: int | None, memory: bool
+) -> list[bytes]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
     fallback = min(archive.pack_frame(archive.STORED, piece, piece), zstd_frame, key=len)
-    modelled = encode_model_frame(piece, predictor, streams, len(fallback))
+    modelled = encode_token_frame(piece, predictor, streams, len(fallback), memory=memory)
     if modelled is not None and len(modelled) < len(fallback):
         return [modelled]
     if len(piece) > SMALL_FRAME_BYTES:
         parts = []
         for part in _cut(piece, SMALL_FRAME_BYTES):
-            parts += _encode_piece(part, _zstd_frame(part), predictor, streams)
+            parts += _encode_piece(part, _zstd_frame(part), predictor, streams, memory)
         if sum(map(len, parts)) < len(fallback):
             return parts
     return [fallback]

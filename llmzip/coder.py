@@ -19,10 +19,17 @@ _model: Any = constriction.stream.model.Categorical(perfect=False)
 
 
 def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes:
-    """The payload that codes the intervals [cumulative, cumulative + frequency) of 2^24, in order.
+    """The payload that codes the intervals [cumulative, cumulative + frequency) of 2^24, in order; both [n] int64."""
+    encoder = Encoder()
+    encoder.encode(cumulative, frequency)
+    return encoder.payload()
 
-    cumulative, frequency: [n] int64. Only these two numbers matter to the coder, so a table of three symbols
-    (what lies below, the interval, what lies above) gives the same words as the whole table of frequencies.
+
+def _table(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Symbols and their tables of three frequencies.
+
+    Only the interval matters to the coder, so a table of three symbols (what lies below, the interval, what lies
+    above) gives the same words as the whole table of frequencies.
     """
     below, own = cumulative, frequency
     above = FREQUENCY_TOTAL - below - own
@@ -36,13 +43,26 @@ def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes
         ),
         axis=1,
     )
-    symbols = np.where(first, 0, np.where(last, 2, 1)).astype(np.int32)
-    encoder = _queue.RangeEncoder()
-    encoder.encode(symbols, _model, (table - 1).astype(np.float64))
-    words: NDArray[np.uint32] = encoder.get_compressed()
-    payload = words.astype(">u4").tobytes()
-    # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
-    return payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
+    return np.where(first, 0, np.where(last, 2, 1)).astype(np.int32), table
+
+
+class Encoder:
+    """Takes intervals, in order, and gives the payload that codes them."""
+
+    def __init__(self) -> None:
+        self._encoder = _queue.RangeEncoder()
+
+    def encode(self, cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> None:
+        """Adds the intervals [cumulative, cumulative + frequency) of 2^24; both [n] int64."""
+        symbols, table = _table(cumulative, frequency)
+        self._encoder.encode(symbols, _model, (table - 1).astype(np.float64))
+
+    def payload(self) -> bytes:
+        """The payload of everything so far."""
+        words: NDArray[np.uint32] = self._encoder.get_compressed()
+        payload = words.astype(">u4").tobytes()
+        # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
+        return payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
 
 
 class Decoder:

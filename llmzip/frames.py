@@ -7,6 +7,8 @@ files. May import ``archive``, ``coder``, ``predictor`` and ``errors``; ``codec`
 import math
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import zstandard
@@ -16,6 +18,12 @@ from llmzip import archive, coder
 from llmzip.archive import ArchiveInfo, Frame
 from llmzip.errors import ArchiveError, PredictorMismatchError
 from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, Predictor
+
+if TYPE_CHECKING:
+    from llmzip.memory.mixing import Memory, Vocabulary
+
+MEMORY_TOKENS = 1024
+"""Shorter texts are coded without memory: they have little to learn from, and compiled code takes time to load."""
 
 STREAM_TOKENS = 2048
 """A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
@@ -40,23 +48,57 @@ def choose_streams(token_count: int) -> int:
     return max(1, min(MAXIMUM_DEFAULT_STREAMS, token_count // STREAM_TOKENS))
 
 
-def encode_model_frame(piece: bytes, predictor: Predictor, streams: int | None, limit_bytes: int) -> bytes | None:
-    """The frame, or None if it would be larger than ``limit_bytes`` (found out early) or not give the bytes back."""
+def encode_token_frame(
+    piece: bytes, predictor: Predictor, streams: int | None, limit_bytes: int, *, memory: bool
+) -> bytes | None:
+    """The smallest frame of tokens; None if none is below ``limit_bytes`` (found out early) or gives the bytes back.
+
+    ``memory``: whether texts long enough to learn from are coded with memory.
+    """
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
     count = min(streams or choose_streams(len(tokens)), len(tokens))
+    if not memory or len(tokens) < MEMORY_TOKENS:
+        payload = encode_intervals(token_intervals(tokens, predictor, count), limit_bytes)
+        return None if payload is None else archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
+    best = None
+    payload = encode_intervals(memory_intervals(tokens, predictor, 1, alone=True), limit_bytes)
+    if payload is not None:
+        best = archive.pack_frame(archive.MEMORY, piece, payload, len(tokens), 1)
+        limit_bytes = min(limit_bytes, len(best))
+    payload = encode_intervals(memory_intervals(tokens, predictor, count, alone=False), limit_bytes)
+    if payload is not None:
+        frame = archive.pack_frame(archive.MODEL_AND_MEMORY, piece, payload, len(tokens), count)
+        best = frame if best is None else min(best, frame, key=len)
+    return best
+
+
+def encode_intervals(
+    intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]], limit_bytes: int
+) -> bytes | None:
+    """The payload of the intervals, or None as soon as it is clear that it is larger than ``limit_bytes``."""
     budget = 8.0 * limit_bytes
-    cumulative: list[NDArray[np.int64]] = []
-    frequency: list[NDArray[np.int64]] = []
-    for below, own in token_intervals(tokens, predictor, count):
-        cumulative.append(below)
-        frequency.append(own)
+    encoder = coder.Encoder()
+    for below, own in intervals:
+        encoder.encode(below, own)
         budget -= coder.ideal_bits(own)
         if budget < 0:
             return None
-    payload = coder.encode(np.concatenate(cumulative), np.concatenate(frequency))
-    return archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
+    return encoder.payload()
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(token_bytes: tuple[bytes, ...]) -> "Vocabulary":
+    from llmzip.memory.mixing import Vocabulary  # imports numba, which short texts need not wait for
+
+    return Vocabulary(token_bytes)
+
+
+def _memory(predictor: Predictor, token_count: int, streams: int, *, alone: bool) -> "Memory":
+    from llmzip.memory.mixing import Memory
+
+    return Memory(_vocabulary(predictor.token_bytes), token_count, streams, alone=alone)
 
 
 def _stream_bounds(token_count: int, streams: int) -> NDArray[np.int64]:
@@ -66,16 +108,42 @@ def _stream_bounds(token_count: int, streams: int) -> NDArray[np.int64]:
     return np.concatenate(([0], np.cumsum(lengths)))
 
 
+def _dealt(tokens: NDArray[np.int64], streams: int) -> NDArray[np.int64]:
+    """[streams, length]: each stream's tokens. Streams that are one token shorter are padded; that is never coded."""
+    bounds = _stream_bounds(len(tokens), streams)
+    table = np.zeros((streams, int(bounds[1])), np.int64)
+    for row in range(streams):
+        table[row, : bounds[row + 1] - bounds[row]] = tokens[bounds[row] : bounds[row + 1]]
+    return table
+
+
+def memory_intervals(
+    tokens: NDArray[np.int64], predictor: Predictor, streams: int, *, alone: bool
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(cumulative, frequency) of every decision in coding order, some positions at a time."""
+    table, memory = _dealt(tokens, streams), _memory(predictor, len(tokens), streams, alone=alone)
+    odds, context = None, None if alone else predictor.start(streams)
+    score = _vocabulary(predictor.token_bytes).odds
+    step = _SCORE_POSITIONS * (16 if alone else 1)
+    for first in range(0, table.shape[1], step):
+        part = table[:, first : first + step]
+        if isinstance(context, ExactContext):
+            odds = context.scores(part, score)
+        elif context is not None:
+            columns = []
+            for position in range(part.shape[1]):
+                columns.append(score(context.next_frequencies(), part[:, position]))
+                context.append(part[:, position])
+            odds = np.stack(columns, 1)
+        yield memory.intervals(part, odds)
+
+
 def token_intervals(
     tokens: NDArray[np.int64], predictor: Predictor, streams: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of every token in coding order, some positions at a time."""
-    bounds = _stream_bounds(len(tokens), streams)
     shortest, longer = divmod(len(tokens), streams)
-    # Streams that are one token shorter are padded; the padding is never coded.
-    table = np.zeros((streams, int(bounds[1])), np.int64)
-    for row in range(streams):
-        table[row, : bounds[row + 1] - bounds[row]] = tokens[bounds[row] : bounds[row + 1]]
+    table = _dealt(tokens, streams)
     for first, below, own in _scores(predictor.start(streams), table):
         if longer and first + below.shape[1] > shortest:
             yield below[:, :-1].T.ravel(), own[:, :-1].T.ravel()
@@ -129,7 +197,8 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
         data = _unzstd(frame.payload, info.original_bytes)
     else:
         predictor = open_predictor()
-        data = predictor.detokenize(_decode_tokens(frame, predictor))
+        decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
+        data = predictor.detokenize(decode(frame, predictor))
     if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
     return data
@@ -164,4 +233,24 @@ def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
         tokens[bounds[:active] + position] = newest[:active]
         if position + 1 < bounds[1]:
             context.append(newest)
+    return tokens
+
+
+def _decode_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+    info, alone = frame.info, frame.info.kind == "memory"
+    reader = _memory(predictor, info.token_count, info.streams, alone=alone).reader(frame.payload)
+    tokens = np.empty(info.token_count, np.int64)
+    bounds = _stream_bounds(info.token_count, info.streams)
+    if alone:
+        for position in range(int(bounds[1])):
+            newest = reader.next_tokens()
+            tokens[bounds[: len(newest)] + position] = newest
+        return tokens
+    context = predictor.start(info.streams)
+    padded = np.zeros(info.streams, np.int64)
+    for position in range(int(bounds[1])):
+        newest = reader.next_tokens(context.next_frequencies())
+        tokens[bounds[: len(newest)] + position] = padded[: len(newest)] = newest
+        if position + 1 < bounds[1]:
+            context.append(padded)
     return tokens

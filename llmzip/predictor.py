@@ -4,6 +4,7 @@ A predictor is a tokenizer and the distribution of each next token. The codec ru
 (*streams*) in lockstep: one call gives the distributions of all of them.
 """
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +13,10 @@ from numpy.typing import NDArray
 PRECISION_BITS = 24
 FREQUENCY_TOTAL = 1 << PRECISION_BITS
 """Every distribution is a row of integers >= 1 with this sum."""
+
+
+Score = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int16]]
+"""From frequencies [rows, vocabulary] and the token of each row [rows] to some figures of each row, [rows, k]."""
 
 
 class Context(Protocol):
@@ -54,6 +59,11 @@ class Predictor(Protocol):
         """Width of the distributions, at least 3."""
         ...
 
+    @property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """What each token stands for, [vocabulary_size]; ``detokenize`` joins them."""
+        ...
+
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """[n] int64 for any byte string; ``detokenize`` gives it back exactly."""
         ...
@@ -76,5 +86,12 @@ class ExactContext(Context, Protocol):
 
         tokens: [streams, n] int64. Returns (cumulative, frequency), both [streams, n] int64: the sum of the
         frequencies of all smaller tokens, and the token's own.
+        """
+        ...
+
+    def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
+        """``score`` of what ``next_frequencies`` would give for each token in turn, computed at once.
+
+        tokens: [streams, n] int64. Returns [streams, n, k]; ``score`` may be called in several threads.
         """
         ...

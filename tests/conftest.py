@@ -142,6 +142,7 @@ class CountingPredictor:
     fingerprint = hashlib.sha256(b"counting").digest()
     parameter_bytes = 0
     vocabulary_size = 256
+    token_bytes = tuple(bytes((i,)) for i in range(256))
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         return np.frombuffer(data, np.uint8).astype(np.int64)

@@ -40,7 +40,7 @@ def test_the_example_of_the_specification_decodes() -> None:
 def test_the_limits_of_the_specification_are_those_of_the_code() -> None:
     assert f"| 1 | version | {archive.FORMAT_VERSION} |" in SPECIFICATION
     assert "1 to 2^24" in SPECIFICATION and archive.MAXIMUM_FRAME_BYTES == 1 << 24
-    assert "of a model frame, 1 to 2^21" in SPECIFICATION and archive.MAXIMUM_MODEL_FRAME_BYTES == 1 << 21
+    assert "of a frame of tokens, 1 to 2^21" in SPECIFICATION and archive.MAXIMUM_MODEL_FRAME_BYTES == 1 << 21
     assert "2 to 2^24" in SPECIFICATION and archive.MAXIMUM_FRAMES == 1 << 24
     assert "0 to 2^24 + 2^16" in SPECIFICATION and archive.MAXIMUM_PAYLOAD_BYTES == (1 << 24) + (1 << 16)
     assert "1 to 256, at most" in SPECIFICATION and archive.MAXIMUM_STREAMS == 256
@@ -212,7 +212,7 @@ def test_a_payload_too_short_for_its_tokens_is_refused_before_the_model_runs(tin
 
 def test_a_newer_version_says_upgrade(small_archive: tuple[bytes, bytes], tiny: ExactPredictor) -> None:
     data = bytearray(small_archive[1])
-    data[3] = 2
+    data[3] = archive.FORMAT_VERSION + 1
     with pytest.raises(UnsupportedVersionError, match="upgrade"):
         decode(bytes(data), tiny)
 

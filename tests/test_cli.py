@@ -404,7 +404,7 @@ def test_info_accounts_for_every_byte(folder: Path) -> None:
     assert [len(member["frames"]) for member in several["members"]] == [3, 0]
     assert empty["bits_per_byte"] is None
     member = several["members"][0]
-    assert (member["predictor_name"], member["format_version"]) == ("count", 1)
+    assert (member["predictor_name"], member["format_version"]) == ("count", archive_format.FORMAT_VERSION)
     assert member["fingerprint"] == CountingPredictor.fingerprint[:6].hex()
 
     result = invoke("info", "-v", folder / "a.llmz")
@@ -481,7 +481,7 @@ def test_help_and_version(tmp_path: Path) -> None:
     for code in ("0    fine", "1    failure", "2    usage", "3    results", "4    a model or corpus", "130  interr"):
         assert code in done.stdout.decode()
     done = run("--version", cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout.startswith(b"llmzip ") and b"archive format 1" in done.stdout
+    assert done.returncode == 0 and done.stdout.startswith(b"llmzip ") and b"archive format 2" in done.stdout
     assert run(cwd=tmp_path).returncode == 2
 
 

@@ -2,8 +2,11 @@
 
 import io
 import os
+import subprocess
+import sys
 import threading
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,8 +157,8 @@ def test_a_file_that_changes_its_language_gets_frames_of_several_kinds(
     # A model that cannot do with random bytes at all.
     monkeypatch.setattr(
         codec,
-        "encode_model_frame",
-        lambda piece, *rest: None if piece[0] != 97 else frames.encode_model_frame(piece, *rest),
+        "encode_token_frame",
+        lambda piece, *rest, memory: None if piece[0] != 97 else frames.encode_token_frame(piece, *rest, memory=False),
     )
     packed = compress(data, counting)
     (member,) = read_info(io.BytesIO(packed))
@@ -203,7 +206,7 @@ def test_memory_does_not_grow_with_the_file(counting: CountingPredictor, monkeyp
 
     tracemalloc.start()
     target = Nowhere()
-    compress_file(Zeros(), target, counting, frame_bytes=1 << 16)
+    compress_file(Zeros(), target, counting, frame_bytes=1 << 16, memory=False)
     assert tracemalloc.get_traced_memory()[1] < 4 << 20
     tracemalloc.stop()
     assert target.size < 1 << 15
@@ -229,7 +232,7 @@ def _forced(data: bytes, predictor: Predictor, frame_bytes: int = 1 << 20) -> by
     )
     digest.update(data)
     for start in range(0, len(data), frame_bytes):
-        frame = frames.encode_model_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30)
+        frame = frames.encode_token_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30, memory=False)
         assert frame is not None
         packed += frame
         sizes.append((len(frame), len(data[start : start + frame_bytes])))
@@ -237,7 +240,7 @@ def _forced(data: bytes, predictor: Predictor, frame_bytes: int = 1 << 20) -> by
 
 
 def test_a_text_without_model_frames_needs_no_model(tiny: ExactPredictor) -> None:
-    packed = compress(b"\0" * 9000, tiny)
+    packed = compress(b"\0" * 9000, tiny, memory=False)
 
     def refuse(name: str) -> Predictor:
         raise AssertionError("loaded")
@@ -266,7 +269,7 @@ def test_the_coder_costs_next_to_nothing(tiny: ExactPredictor) -> None:
 def test_a_small_text_pays_forty_bytes_at_most(counting: CountingPredictor) -> None:
     for seed in range(20):
         data = letters(2000, seed)
-        packed = compress(data, counting)
+        packed = compress(data, counting, memory=False)
         (member,) = read_info(io.BytesIO(packed))
         assert [frame.kind for frame in member.frames] == ["model"]
         frequency = np.concatenate([part[1] for part in frames.token_intervals(counting.tokenize(data), counting, 1)])
@@ -426,3 +429,69 @@ def test_nothing_to_recover_is_said(counting: CountingPredictor) -> None:
         recover(b"not an archive at all", counting)
     with pytest.raises(ArchiveError):
         recover(b"", counting)
+
+
+def memory_frame(kind: int, data: bytes, predictor: Predictor, streams: int) -> archive.Frame:
+    """A frame with memory, whatever would be smaller."""
+    tokens = predictor.tokenize(data)
+    streams = min(streams, len(tokens))
+    intervals = frames.memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
+    payload = frames.encode_intervals(intervals, limit_bytes=1 << 30)
+    assert payload is not None
+    frame = archive.pack_frame(kind, data, payload, len(tokens), streams)
+    record = archive.read_record(archive.ByteReader(io.BytesIO(frame)))
+    assert isinstance(record, archive.Frame)
+    return record
+
+
+@pytest.mark.parametrize("kind", [archive.MODEL_AND_MEMORY, archive.MEMORY])
+@given(data=st.binary(min_size=1, max_size=200), repeats=st.integers(1, 5), streams=st.integers(1, 9))
+def test_frames_with_memory_come_back(
+    tiny: ExactPredictor, counting: CountingPredictor, kind: int, data: bytes, repeats: int, streams: int
+) -> None:
+    for predictor in (tiny, counting):
+        record = memory_frame(kind, data * repeats, predictor, streams)
+        assert frames.decode_frame(record, lambda p=predictor: p) == data * repeats  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("engine", ["numpy", "compiled", "torch"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_gives_the_same_bytes_on_every_engine(
+    model_folder: Path, tiny: ExactPredictor, engine: str, threads: int
+) -> None:
+    if engine == "torch":
+        pytest.importorskip("torch")
+    other = load_exact(model_folder, "tiny", engine=engine, threads=threads)
+    data = SAMPLE.encode() * 6
+    for streams in (1, 20):
+        written = memory_frame(archive.MODEL_AND_MEMORY, data, tiny, streams)
+        assert written == memory_frame(archive.MODEL_AND_MEMORY, data, other, streams)
+        assert frames.decode_frame(written, lambda: other) == data
+
+
+def test_damaged_frames_with_memory_are_refused(tiny: ExactPredictor) -> None:
+    data = SAMPLE.encode()
+    for kind in (archive.MODEL_AND_MEMORY, archive.MEMORY):
+        record = memory_frame(kind, data, tiny, 2)
+        for place in range(0, len(record.payload), 7):
+            damaged = bytearray(record.payload)
+            damaged[place] ^= 0x10
+            with pytest.raises(ArchiveError):
+                frames.decode_frame(replace(record, payload=bytes(damaged)), lambda: tiny)
+
+
+def test_longer_texts_are_coded_with_memory_unless_told_otherwise(tiny: ExactPredictor) -> None:
+    data = SAMPLE.encode() * 40
+    (member,) = read_info(io.BytesIO(packed := compress(data, tiny)))
+    (bare,) = read_info(io.BytesIO(compress(data, tiny, memory=False)))
+    assert {frame.kind for frame in member.frames} <= {"model+memory", "memory"}
+    assert not {frame.kind for frame in bare.frames} & {"model+memory", "memory"}
+    assert member.archive_bytes < bare.archive_bytes and decompress(packed, tiny) == data
+
+
+def test_short_texts_do_not_load_compiled_code() -> None:
+    program = (
+        "import sys; sys.path.insert(0, 'tests'); import conftest, llmzip; p = conftest.CountingPredictor(); "
+        "llmzip.decompress(llmzip.compress(b'abcb' * 200, p), p); assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parent.parent)

@@ -21,3 +21,4 @@ def test_a_golden_archive_decodes(path: Path, engine: str) -> None:
 
 def test_there_are_golden_archives() -> None:
     assert len(list(GOLDEN.glob("v1-*.llmz"))) == 3
+    assert len(list(GOLDEN.glob("v2-*.llmz"))) == 1

@@ -128,11 +128,11 @@ class _Run:
 
     def decode(self, text: BinaryIO, load: Callable[[str], "Predictor"], *, recover: bool) -> "Decoded":
         """Decodes it to ``text``."""
-        from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+        from llmzip.cli.metering import MODEL_KINDS, MeteredPredictor, bytes_per_token
         from llmzip.codec import decompress_file
 
         frames = [frame for member in self._members for frame in member.frames]
-        modelled_bytes = sum(frame.original_bytes for frame in frames if frame.kind == "model")
+        modelled_bytes = sum(frame.original_bytes for frame in frames if frame.kind in MODEL_KINDS)
         started = time.perf_counter()
         label = title(os.path.basename(self._source))
         with byte_bar(label, modelled_bytes or None, show=self._show) as report:

@@ -17,6 +17,8 @@ PARTS = {
     "header": "header",
     "frame_headers": "frame headers",
     "model": "model payload",
+    "model+memory": "model and memory payload",
+    "memory": "memory payload",
     "zstd": "zstd fallback",
     "stored": "stored",
     "trailer": "trailer",
@@ -52,7 +54,7 @@ def _frame_line(index: int, frame: FrameInfo) -> str:
         f"  frame {index}: {frame.kind}, {frame.original_bytes:,} -> {frame.archive_bytes:,} bytes, "
         f"{bits_per_byte(frame.archive_bytes, frame.original_bytes)}"
     )
-    return line + (f", {frame.token_count:,} tokens, {frame.streams} streams" if frame.kind == "model" else "")
+    return line + (f", {frame.token_count:,} tokens, {frame.streams} streams" if frame.token_count else "")
 
 
 def _parts(members: list[ArchiveInfo]) -> dict[str, int]:

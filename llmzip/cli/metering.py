@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from llmzip.archive import FrameInfo
 from llmzip.cli.progress import Report
-from llmzip.predictor import Context, ExactContext, Predictor
+from llmzip.predictor import Context, ExactContext, Predictor, Score
 
 
 def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
     """How much text a token stands for, on average over the frames that a model codes; 0 if there are none."""
-    modelled = [frame for frame in frames if frame.kind == "model"]
+    modelled = [frame for frame in frames if frame.kind in MODEL_KINDS]
     return sum(frame.original_bytes for frame in modelled) / max(1, sum(frame.token_count for frame in modelled))
+
+
+MODEL_KINDS = ("model", "model+memory")
 
 
 class MeteredPredictor:
@@ -47,6 +50,11 @@ class MeteredPredictor:
     def vocabulary_size(self) -> int:
         """As the predictor's."""
         return self._predictor.vocabulary_size
+
+    @property
+    def token_bytes(self) -> tuple[bytes, ...]:
+        """As the predictor's."""
+        return self._predictor.token_bytes
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """As the predictor's; each frame that is encoded begins with it."""
@@ -95,6 +103,11 @@ class _MeteredExactContext(_MeteredContext):
         intervals = self._exact.intervals(tokens)
         self._count(tokens.size)
         return intervals
+
+    def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
+        scores = self._exact.scores(tokens, score)
+        self._count(tokens.size)
+        return scores
 
 
 def _metered(context: Context, count: Callable[[int], None]) -> Context:

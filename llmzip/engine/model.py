@@ -4,6 +4,7 @@
 positions at a time; the arithmetic makes that one result. May import the rest of ``engine`` and ``predictor``.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from llmzip.engine.backends import Array, NumpyBackend, TorchBackend
 from llmzip.engine.tables import MAXIMUM_POSITION, Rotary
 from llmzip.engine.weights import Layer, Linear, Weights
 from llmzip.errors import ModelError
+from llmzip.predictor import Score
 
 CHUNK_POSITIONS = 64
 """Positions of one stream that are computed together at most; also the spare room of the cache."""
@@ -122,8 +124,22 @@ class ExactStreams:
         self._last = self._extend(tokens[:, None])
 
     def intervals(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        def interval(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+            return np.stack(self._model.ops(0).intervals(y, factor, self._model.head, chosen), 1)
+
+        both = self._outputs(tokens, interval)
+        return both[:, :, 0], both[:, :, 1]
+
+    def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
+        def scored(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.int16]:
+            return score(self._model.ops(0).frequencies(y, factor, self._model.head), chosen)
+
+        return self._outputs(tokens, scored)
+
+    def _outputs(self, tokens: NDArray[np.int64], output: Callable[[Array, Array, Any], Any]) -> NDArray[Any]:
+        """``output`` of the logits before each token, their factor and the token: [streams, n, k] from [rows, k]."""
         model, streams, length = self._model, self._streams, tokens.shape[1]
-        cumulative, frequency = np.empty((2, streams, length), np.int64)
+        results = []
         chunk = min(CHUNK_POSITIONS, max(8, CHUNK_ROWS // streams))
         for first in range(0, length, chunk):
             part = tokens[:, first : first + chunk]
@@ -131,18 +147,13 @@ class ExactStreams:
             # The distribution of a token follows from the state before it.
             before = model.backend.concatenate([self._last[:, None], hidden[:, :-1]], 1)
             self._last = hidden[:, -1]
-            result = self._outputs(before.reshape(streams * part.shape[1], -1), part.ravel())
-            cumulative[:, first : first + chunk] = result[0].reshape(part.shape)
-            frequency[:, first : first + chunk] = result[1].reshape(part.shape)
-        return cumulative, frequency
-
-    def _outputs(self, hidden: Array, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        ops, head = self._model.ops(0), self._model.head
-        results = []
-        for first in range(0, len(tokens), OUTPUT_ROWS):
-            q, factor = ops.norm(hidden[first : first + OUTPUT_ROWS])
-            results.append(ops.intervals(ops.linear(q, head), factor, head, tokens[first : first + OUTPUT_ROWS]))
-        return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
+            ops, rows = model.ops(0), before.reshape(streams * part.shape[1], -1)
+            blocks = []
+            for row in range(0, len(rows), OUTPUT_ROWS):
+                q, factor = ops.norm(rows[row : row + OUTPUT_ROWS])
+                blocks.append(output(ops.linear(q, model.head), factor, part.ravel()[row : row + OUTPUT_ROWS]))
+            results.append(np.concatenate(blocks).reshape(streams, part.shape[1], -1))
+        return np.concatenate(results, 1)
 
     def _extend(self, tokens: NDArray[np.int64]) -> Array:
         """Runs the layers over [streams, length] new tokens (at most CHUNK_POSITIONS); [streams * length, hidden]."""

@@ -4,6 +4,7 @@ The streams of the frame share everything that is learnt: tokens are coded posit
 each is known to all that follow. May import the rest of ``memory``, ``errors`` and ``predictor``.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +26,7 @@ ALONE_WEIGHT = 10000
 class Vocabulary:
     """The tree and the byte strings of a tokenizer's tokens, in the form that the kernels read."""
 
-    def __init__(self, token_bytes: list[bytes]) -> None:
+    def __init__(self, token_bytes: Sequence[bytes]) -> None:
         self._token_bytes = token_bytes
         self.size = len(token_bytes)
 

@@ -3,6 +3,7 @@
 Knows nothing of probabilities. Imported by ``mixing``.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class TokenTree:
         return int(np.diff(self.path_start).max())
 
 
-def build_tree(token_bytes: list[bytes]) -> TokenTree:
+def build_tree(token_bytes: Sequence[bytes]) -> TokenTree:
     """The tree of a vocabulary of at least two tokens, given what each stands for.
 
     Leaves stand in the order of their bytes, so that a node asks about the next characters of the text; each node is

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
+from llmzip.predictor import Score
 from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 
@@ -82,6 +83,9 @@ class ThreadedStreams:
         results = self._workers.run([partial(group.intervals, part) for group, part in self._deal(tokens)])
         return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
 
+    def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
+        return np.concatenate(self._workers.run([partial(g.scores, part, score) for g, part in self._deal(tokens)]))
+
     def _deal(self, tokens: NDArray[np.int64]) -> list[tuple[ExactStreams, NDArray[np.int64]]]:
         starts, ends = self._bounds[:-1], self._bounds[1:]
         return [(group, tokens[a:b]) for group, a, b in zip(self._groups, starts, ends, strict=True)]
@@ -102,6 +106,8 @@ class ExactPredictor:
         self.fingerprint = digest
         self.parameter_bytes = size
         self.vocabulary_size = model.shape.vocabulary_size
+        nameless = self.vocabulary_size - tokenizer.size
+        self.token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         return self._tokenizer.tokenize(data)

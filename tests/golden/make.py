@@ -1,30 +1,41 @@
-"""Made the golden archives of format version 1. Run once; it refuses to overwrite what is there."""
+"""Made the golden archives of format version 2; those of version 1 were made by the version that wrote them.
 
-import sys
+Run once; it refuses to overwrite what is there.
+"""
+
 from pathlib import Path
 
-import numpy as np
+from llmzip import archive, frames
+from llmzip.predictors.exact import ExactPredictor, load_exact
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
 
-from conftest import SAMPLE, write_model  # noqa: E402
-from test_codec import _forced  # noqa: E402
 
-from llmzip.codec import compress  # noqa: E402
-from llmzip.predictors.exact import load_exact  # noqa: E402
+def memory_archive(text: bytes, predictor: ExactPredictor) -> bytes:
+    """A frame of a model and memory and one of memory alone, whatever would be smaller."""
+    packed, sizes, digest = archive.pack_header(predictor.name, predictor.fingerprint), [], archive.new_digest()
+    digest.update(text)
+    half = len(text) // 2
+    for kind, piece in ((archive.MODEL_AND_MEMORY, text[:half]), (archive.MEMORY, text[half:])):
+        tokens, alone = predictor.tokenize(piece), kind == archive.MEMORY
+        streams = 1 if alone else 3
+        payload = frames.encode_intervals(
+            frames.memory_intervals(tokens, predictor, streams, alone=alone), limit_bytes=1 << 20
+        )
+        assert payload is not None
+        frame = archive.pack_frame(kind, piece, payload, len(tokens), streams)
+        packed += frame
+        sizes.append((len(frame), len(piece)))
+    return packed + archive.pack_end(sizes, digest.digest())
 
 
 def main() -> None:
-    if (HERE / "model").exists():
+    """Writes the archive beside this file."""
+    path = HERE / "v2-memory.llmz"
+    if path.exists():
         raise SystemExit("the golden archives exist: they are never written anew")
-    write_model(HERE / "model", seed=20, hidden=32, layers=2, heads=2, groups=1, window=40, dtype=np.float16)
     predictor = load_exact(HERE / "model", "golden", engine="numpy", threads=1)
-    text = SAMPLE.encode() * 4 + bytes(range(256))
-    (HERE / "text").write_bytes(text)
-    (HERE / "v1-model.llmz").write_bytes(_forced(text, predictor))
-    (HERE / "v1-frames.llmz").write_bytes(_forced(text, predictor, 300))
-    (HERE / "v1-chosen.llmz").write_bytes(compress(text, predictor))
+    path.write_bytes(memory_archive((HERE / "text").read_bytes(), predictor))
 
 
 if __name__ == "__main__":
