@@ -22,12 +22,14 @@ from tokenizers import Tokenizer
 from llmzip.training.bpe import learn_tokenizer, save_tokenizer
 from llmzip.training.card import write_card
 from llmzip.training.export import export_model
+from llmzip.training.grow import grown_state
 from llmzip.training.pack import pack_documents, token_byte_lengths
 from llmzip.training.rungs import RUNGS, VOCABULARY_SIZE
 from llmzip.training.text import training_documents, validation_texts
 from llmzip.training.train import train
 
 TOKENIZER_SAMPLE_CHARACTERS = 40_000  # of every third document
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 VALIDATION_BYTES = 120_000  # of each kind
 
 
@@ -70,6 +72,9 @@ def main(
     device: Annotated[str, typer.Option(help="Such as cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="For the order of the text and the first weights.")] = 1,
     compiled: Annotated[bool, typer.Option(help="Use torch.compile (needs a C++ compiler).")] = True,
+    grow_from: Annotated[
+        Path | None, typer.Option(help="Folder of a finished smaller rung to start from, with its tokenizer.")
+    ] = None,
     remarks: Annotated[str, typer.Option(help="A sentence for the card on how this run differed.")] = "",
 ) -> None:
     """Trains one rung of the embedded ladder and writes its folder."""
@@ -77,6 +82,10 @@ def main(
         raise typer.BadParameter(f"{rung} is not one of {', '.join(RUNGS)}")
     shape = RUNGS[rung]
     torch.set_num_threads(threads or os.cpu_count() or 1)
+    if grow_from is not None and not (work / "tokenizer").exists():
+        (work / "tokenizer").mkdir(parents=True)
+        for name in TOKENIZER_FILES:
+            shutil.copy(grow_from / name, work / "tokenizer" / name)
     prepare(text, work, shards, seed, VOCABULARY_SIZE)
     tokenizer = Tokenizer.from_file(str(work / "tokenizer" / "tokenizer.json"))
     lengths = token_byte_lengths(tokenizer)
@@ -84,8 +93,10 @@ def main(
         kind: np.array(tokenizer.encode(value).ids) for kind, value in validation_texts(text, VALIDATION_BYTES).items()
     }
     total = tokens or shape.training_tokens
+    first_state = None if grow_from is None else grown_state(grow_from, shape)
     started, recent = time.monotonic(), 0.0
-    for record in train(shape, work / "train.u16", texts, lengths, work / rung, total, device, seed, compiled):
+    steps = train(shape, work / "train.u16", texts, lengths, work / rung, total, device, seed, compiled, first_state)
+    for record in steps:
         recent = 0.98 * recent + 0.02 * record["bits_per_byte"] if recent else record["bits_per_byte"]
         if "validation" in record or record["step"] % 50 == 0:
             left = (total - record["tokens"]) * record["seconds"] / record["tokens"]
@@ -98,7 +109,7 @@ def main(
             )
     state = torch.load(work / rung / "checkpoint.pt", weights_only=True, map_location="cpu")["model"]
     export_model(state, shape, out)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in TOKENIZER_FILES:
         shutil.copy(work / "tokenizer" / name, out / name)
     log = [json.loads(line) for line in (work / rung / "log.jsonl").read_text().splitlines()]
     hardware = f"{os.cpu_count()} cores ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()

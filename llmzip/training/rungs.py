@@ -30,7 +30,7 @@ RUNGS = {
     for rung in (
         Rung("nano", 48, 4, 2, 1, 32, 128, training_tokens=30_000_000),
         Rung("small", 192, 6, 3, 1, 64, 448, training_tokens=60_000_000),
-        Rung("base", 320, 6, 5, 1, 64, 768, training_tokens=400_000_000),
+        Rung("base", 192, 12, 3, 1, 64, 448, training_tokens=24_000_000),
         Rung("large", 512, 8, 8, 2, 64, 1280, training_tokens=1_500_000_000),
     )
 }

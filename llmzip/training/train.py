@@ -87,16 +87,19 @@ def train(
     device: str = "cpu",
     seed: int = 1,
     compile_model: bool = True,
+    first_state: dict[str, Tensor] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Trains until ``total_tokens`` are seen, from the last checkpoint in ``folder`` if there is one.
 
-    ``texts`` are the validation tokens by kind. Yields a record a step and a record with ``"validation"``
+    ``texts`` are the validation tokens by kind; ``first_state`` stands in for random weights. Yields a record a step and a record with ``"validation"``
     at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and ``log.jsonl`` in ``folder``.
     """
     torch.manual_seed(seed)
     tokens = np.memmap(tokens_path, dtype="<u2", mode="r")
     lengths = torch.from_numpy(byte_lengths).to(device)
     model = TrainedModel(rung).to(device)
+    if first_state is not None:
+        model.load_state_dict(first_state)
     matrices = [p for block in model.blocks for p in block.parameters() if p.ndim == 2]
     vectors = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers = [
