@@ -22,7 +22,7 @@ from llmzip.training.rungs import START_TOKEN, Rung
 
 BATCH_TOKENS = 8192
 WARM_UP_STEPS = 100
-DECAY_FRACTION = 0.4  # of the tokens, linear to zero
+DECAY_FRACTION = 0.4  # of the tokens, linear to zero; all of them for a model that starts from a finished one
 LONG_FRACTION = 0.35  # of the tokens, on windows of twice the attention window
 START_FRACTION = 0.25  # of the windows, begun with the start token as streams are
 MATRIX_RATE, VECTOR_RATE = 0.02, 3e-3
@@ -30,9 +30,9 @@ CHECKPOINT_SECONDS = 300
 EVALUATIONS = 14
 
 
-def learning_rate(progress: float, step: int) -> float:
+def learning_rate(progress: float, step: int, decay_fraction: float = DECAY_FRACTION) -> float:
     """The factor on the learning rates at ``progress`` (0 to 1) of the tokens."""
-    return min(1.0, (step + 1) / WARM_UP_STEPS, max(0.0, (1.0 - progress) / DECAY_FRACTION))
+    return min(1.0, (step + 1) / WARM_UP_STEPS, max(0.0, (1.0 - progress) / decay_fraction))
 
 
 def batches(
@@ -127,11 +127,12 @@ def train(
         )
         partial.replace(checkpoint)
 
+    decay_fraction = DECAY_FRACTION if first_state is None else 1.0
     run: Any = torch.compile(model) if compile_model else model
     saved_at = time.monotonic()
     for inputs, targets in batches(tokens, state["tokens"], total_tokens, rung.window, seed):
         started = time.monotonic()
-        factor = learning_rate(state["tokens"] / total_tokens, state["step"])
+        factor = learning_rate(state["tokens"] / total_tokens, state["step"], decay_fraction)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
         target = torch.from_numpy(targets).to(device)
