@@ -7,7 +7,6 @@ writes the finished Hugging Face folder with its card. The only module of ``trai
 import json
 import os
 import platform
-import re
 import shutil
 import sys
 import time
@@ -19,12 +18,14 @@ import torch
 import typer
 from tokenizers import Tokenizer
 
+from llmzip.engine.weights import load_weights
 from llmzip.training.bpe import learn_tokenizer, save_tokenizer
-from llmzip.training.card import write_card
+from llmzip.training.card import licence_table, training_record, write_card
 from llmzip.training.export import export_model
 from llmzip.training.grow import grown_state
 from llmzip.training.pack import pack_documents, token_byte_lengths
 from llmzip.training.rungs import RUNGS, VOCABULARY_SIZE
+from llmzip.training.store import store_small
 from llmzip.training.text import training_documents, validation_texts
 from llmzip.training.train import train
 
@@ -48,16 +49,6 @@ def prepare(text: Path, work: Path, shards: int, seed: int, vocabulary_size: int
     sizes = pack_documents(documents, tokenizer, packed)
     (work / "sizes.json").write_text(json.dumps(sizes, indent=2) + "\n")
     print(f"packed {packed.stat().st_size // 2:,} tokens of {sum(sizes.values()):,} bytes", file=sys.stderr)
-
-
-def licence_table(text: Path) -> str:
-    """The sources table of ``SOURCES.md`` beside the shards, if there is one."""
-    path = text.parent / "SOURCES.md"
-    if not path.exists():
-        return f"The shards in {text.name}."
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if re.match(r"\|", line)]
-    start = next((i for i, line in enumerate(lines) if line.startswith("| kind | source")), 0)
-    return "\n".join(lines[start:])
 
 
 def main(
@@ -108,12 +99,16 @@ def main(
                 file=sys.stderr,
             )
     state = torch.load(work / rung / "checkpoint.pt", weights_only=True, map_location="cpu")["model"]
-    export_model(state, shape, out)
+    float_folder = work / rung / "float-model"
+    export_model(state, shape, float_folder)
     for name in TOKENIZER_FILES:
-        shutil.copy(work / "tokenizer" / name, out / name)
+        shutil.copy(work / "tokenizer" / name, float_folder / name)
+    store_small(float_folder, out)
     log = [json.loads(line) for line in (work / rung / "log.jsonl").read_text().splitlines()]
     hardware = f"{os.cpu_count()} cores ({platform.machine()})" if device == "cpu" else torch.cuda.get_device_name()
-    card = write_card(out, shape, held_out, log, {"hardware": hardware, "remarks": remarks}, licence_table(text))
+    summary, checkpoints = training_record(log, load_weights(out).parameter_count)
+    training = {"name": rung, **summary, "hardware": hardware, "remarks": remarks}
+    card = write_card(out, float_folder, held_out, training, checkpoints, licence_table(text.parent / "SOURCES.md"))
     print(json.dumps(card, indent=2))
 
 

@@ -91,8 +91,9 @@ def train(
 ) -> Iterator[dict[str, Any]]:
     """Trains until ``total_tokens`` are seen, from the last checkpoint in ``folder`` if there is one.
 
-    ``texts`` are the validation tokens by kind; ``first_state`` stands in for random weights. Yields a record a step and a record with ``"validation"``
-    at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and ``log.jsonl`` in ``folder``.
+    ``texts`` are the validation tokens by kind; ``first_state`` stands in for random weights. Yields a record a step
+    and a record with ``"validation"`` at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and
+    ``log.jsonl`` in ``folder``.
     """
     torch.manual_seed(seed)
     tokens = np.memmap(tokens_path, dtype="<u2", mode="r")
