@@ -5,6 +5,8 @@ import itertools
 import json
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,6 +121,32 @@ def test_slices_make_the_same_files_as_one_run(
     assert logs[0] == logs[1]
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--out", "somewhere"], "--out needs --held-out"),
+        ([], "is not prepared: name --text and --held-out"),
+        (["--stop-after", "soon"], "invalid seconds value"),
+    ],
+)
+def test_what_is_missing_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], says: str
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["nano", "--work", str(tmp_path), *more])
+    assert stopped.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_the_middle_stage_needs_only_numpy_and_torch() -> None:
+    """A machine with a GPU may have nothing else."""
+    code = "import sys, llmzip.training.__main__; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert (
+        set(loaded) & {"tokenizers", "safetensors", "transformers", "typer", "constriction", "zstandard", "numba"}
+        == set()
+    )
+
+
 def test_text_that_is_measured_on_is_left_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = data.parent.parent
     held_out = (root / "held" / "prose.txt").read_text()
@@ -172,7 +200,7 @@ def test_a_grown_model_begins_as_the_smaller_one(data: Path, capsys: pytest.Capt
         model = TrainedModel(rung)
         model.load_state_dict(grown_state(small, rung))
         tokens = torch.arange(1, 65)[None]
-        losses.append(float(model(tokens, tokens + 1)))
+        losses.append(float(model(tokens, tokens + 1).detach()))
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 

@@ -186,6 +186,8 @@ def main(words: Sequence[str] | None = None) -> None:
     shape = replace(shape, batch_tokens=arguments.batch_tokens or shape.batch_tokens)
     if arguments.out is not None and arguments.held_out is None:
         parser.error("--out needs --held-out: a model is not written without its card")
+    if arguments.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error("torch sees no GPU here: install a torch with CUDA, or leave --device out")
     torch.set_num_threads(arguments.threads or os.cpu_count() or 1)
     if arguments.grow_from is not None and not (work / "tokenizer").exists():
         (work / "tokenizer").mkdir(parents=True)

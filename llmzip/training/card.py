@@ -142,7 +142,7 @@ def _readme(shape: Shape, card: dict[str, Any], sources: str) -> str:
     measured_on = f"{'1 MiB of prose' if 'compress_over_bare' in card else 'The held-out texts'} compressed at"
     bare = (
         f" ({card['compress_over_bare']} and {card['decompress_over_bare']} times the time of the bare float32 "
-        "products; `benchmarks/speed.py`)"
+        "products;\n`benchmarks/speed.py`)"
         if "compress_over_bare" in card
         else ""
     )
