@@ -18,6 +18,7 @@ pytest.importorskip("transformers")
 
 from llmzip.predictors import load_predictor  # noqa: E402
 from llmzip.training import __main__ as command  # noqa: E402
+from llmzip.training import card as card_command  # noqa: E402
 from llmzip.training import overlap, parts  # noqa: E402
 from llmzip.training import text as training_text  # noqa: E402
 from llmzip.training import train as training  # noqa: E402
@@ -86,6 +87,11 @@ def test_one_command_makes_a_model_that_compresses(data: Path, capsys: pytest.Ca
     readme = (out / "README.md").read_text()
     for part in ("| prose |", "compressed-tensors", "A test. 0 documents were left out", "Apache-2.0", "Seed 1:"):
         assert part in readme
+    card_command.main(out, out.parent / "held", out.parent / "work" / "nano" / "float-model")
+    again = json.loads(capsys.readouterr().out)
+    assert {key: value for key, value in again.items() if "second" not in key or "training" in key} == {
+        key: value for key, value in card.items() if "second" not in key or "training" in key
+    }
 
 
 def test_slices_make_the_same_files_as_one_run(

@@ -53,7 +53,11 @@ def held_out_bits(folder: Path, float_folder: Path, text: bytes) -> dict[str, fl
 
 
 def training_record(log: list[dict[str, Any]], parameters: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """From the log of a run: what ``card.json`` says of the training, and the checkpoints of ``training.json``."""
+    """From the log of a run: what ``card.json`` says of the training, and the checkpoints of ``training.json``.
+
+    ``prequential_bits`` is the code length of the first ``prequential_bytes`` of text, which were read once; ``bytes``
+    counts what was read again, too.
+    """
     last = log[-1]
     summary = {
         "training_tokens": last["tokens"],
@@ -61,6 +65,7 @@ def training_record(log: list[dict[str, Any]], parameters: int) -> tuple[dict[st
         "training_steps": last["step"],
         "training_seconds": round(last["seconds"]),
         "prequential_bits": round(last["bits"]),
+        "prequential_bytes": last["new_bytes"],
         "training_flop": 6 * parameters * last["tokens"],
     }
     checkpoints = [
@@ -69,6 +74,7 @@ def training_record(log: list[dict[str, Any]], parameters: int) -> tuple[dict[st
             "bytes": row["bytes"],
             "flop": 6 * parameters * row["tokens"],
             "prequential_bits": round(row["bits"]),
+            "prequential_bytes": row["new_bytes"],
             "validation_bits_per_byte": {kind: round(bits, 4) for kind, bits in row["validation"].items()},
         }
         for row in log
