@@ -97,15 +97,15 @@ def run(shape: Rung, arguments: argparse.Namespace, stop_at: float) -> bool:
         first_state,
         stop_at,
     )
-    started, recent, last = time.monotonic(), 0.0, None
-    for last in steps:
-        recent = 0.98 * recent + 0.02 * last["bits_per_byte"] if recent else last["bits_per_byte"]
-        if "validation" in last or last["step"] % 50 == 0:
-            left = (total - last["tokens"]) * last["seconds"] / last["tokens"]
-            validation = " ".join(f"{kind} {bits:.3f}" for kind, bits in last.get("validation", {}).items())
+    started, recent = time.monotonic(), 0.0
+    for record in steps:
+        recent = 0.98 * recent + 0.02 * record["bits_per_byte"] if recent else record["bits_per_byte"]
+        if "validation" in record or record["step"] % 50 == 0:
+            left = (total - record["tokens"]) * record["seconds"] / record["tokens"]
+            validation = " ".join(f"{kind} {bits:.3f}" for kind, bits in record.get("validation", {}).items())
             say(
-                f"{time.monotonic() - started:7.0f} s  step {last['step']}  {last['tokens'] / 1e6:.2f} M tokens  "
-                f"{recent:.4f} bits/byte  {last['tokens'] / last['seconds']:.0f} tokens/s  "
+                f"{time.monotonic() - started:7.0f} s  step {record['step']}  {record['tokens'] / 1e6:.2f} M tokens  "
+                f"{recent:.4f} bits/byte  {record['tokens'] / record['seconds']:.0f} tokens/s  "
                 f"{left / 60:.0f} min left  {validation}"
             )
     checkpoint = torch.load(folder / "checkpoint.pt", weights_only=True, map_location="cpu")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 PART_BYTES = 15 << 20
@@ -11,7 +12,7 @@ PART_BYTES = 15 << 20
 
 def write_parts(state: dict[str, Tensor], folder: Path) -> None:
     """``final-00.npz`` and so on: the tensors in float16, each file below 16 MiB. The last one is written last."""
-    parts: list[dict[str, np.ndarray]] = [{}]
+    parts: list[dict[str, NDArray[np.float16]]] = [{}]
     for name, tensor in state.items():
         values = tensor.detach().to("cpu", torch.float16).numpy()
         if not np.isfinite(values).all():
