@@ -158,11 +158,15 @@ def _size(config: dict[str, Any], key: str, limit: int) -> int:
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of ``folder/*.safetensors`` as float32, by name."""
+    """Every tensor of ``folder/*.safetensors`` as float32, by name; int8 matrices times the scale of each row.
+
+    Int8 is compressed-tensors' "int-quantized" format with a scale a row: ``X.weight`` and ``X.weight_scale``.
+    """
     paths = sorted(folder.glob("*.safetensors"))
     if not paths:
         raise ModelError(f"{folder} has no .safetensors file: convert the checkpoint (pickles are never loaded)")
     tensors: dict[str, NDArray[np.float32]] = {}
+    integers: list[str] = []
     for path in paths:
         try:
             entries = safetensors.deserialize(path.read_bytes())
@@ -170,6 +174,13 @@ def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
             raise ModelError(f"{path} is damaged ({error}): take the folder again") from None
         for name, entry in entries:
             tensors[name] = _as_float32(name, entry)
+            if entry["dtype"] == "I8":
+                integers.append(name)
+    for name in integers:
+        scale = tensors.pop(name + "_scale", None)
+        if scale is None or scale.shape != (*tensors[name].shape[:1], 1) or name + "_zero_point" in tensors:
+            raise ModelError(f"tensor {name} is of type I8 without a scale a row: the exact engine reads no other I8")
+        tensors[name] *= scale
     return tensors
 
 
@@ -181,8 +192,10 @@ def _as_float32(name: str, entry: dict[str, Any]) -> NDArray[np.float32]:
         array = np.frombuffer(data, "<f2").astype(np.float32)
     elif kind == "BF16":
         array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    elif kind == "I8":
+        array = np.frombuffer(data, np.int8).astype(np.float32)
     else:
-        raise ModelError(f"tensor {name} is of type {kind}: the exact engine reads F32, F16 and BF16")
+        raise ModelError(f"tensor {name} is of type {kind}: the exact engine reads F32, F16, BF16 and I8")
     return array.reshape(entry["shape"])
 
 

@@ -7,10 +7,9 @@ loss (Net2Net, Chen et al. 2016, arXiv 1511.05641; for depth, LLaMA Pro, Wu et a
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from llmzip.engine.weights import read_config
+from llmzip.engine.weights import read_config, read_tensors
 from llmzip.training.rungs import Rung
 
 
@@ -25,7 +24,7 @@ def grown_state(folder: Path, rung: Rung) -> dict[str, Tensor]:
         raise ValueError(f"{folder} has other widths than {rung.name}: only layers can be added")
     if shape.layers > rung.layers:
         raise ValueError(f"{folder} has {shape.layers} layers, more than the {rung.layers} of {rung.name}")
-    tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    tensors = {name: torch.from_numpy(values.copy()) for name, values in read_tensors(folder).items()}
     state = {"embedding": tensors["model.embed_tokens.weight"], "final_norm": tensors["model.norm.weight"]}
     previous = -1
     for index in range(rung.layers):

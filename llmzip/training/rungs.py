@@ -21,6 +21,8 @@ class Rung:
     head_dim: int
     feed_forward_size: int
     training_tokens: int
+    batch_tokens: int = 8192
+    """A GPU needs larger batches than a CPU to be busy, and more tokens in all, so that the steps stay many."""
     window: int = 256
     """Sliding attention window in tokens, in training as in use."""
 
@@ -31,6 +33,6 @@ RUNGS = {
         Rung("nano", 48, 4, 2, 1, 32, 128, training_tokens=30_000_000),
         Rung("small", 192, 6, 3, 1, 64, 448, training_tokens=60_000_000),
         Rung("base", 192, 12, 3, 1, 64, 448, training_tokens=24_000_000),
-        Rung("large", 512, 8, 8, 2, 64, 1280, training_tokens=1_500_000_000),
+        Rung("large", 384, 12, 6, 1, 64, 1024, training_tokens=1_200_000_000, batch_tokens=131_072),
     )
 }

@@ -1,7 +1,8 @@
-"""The training loop: packed tokens in, checkpoints and a log of bits per byte out. Resumable at any time.
+"""The training loop: packed tokens in, checkpoints and a log of bits per byte out. Needs numpy and torch only.
 
-Schedule: warm-up, constant, then linear decay to zero. Short windows first, then windows of twice the
-attention window, so that the model learns what it sees in use: a past that slides out of reach.
+It stops when its time is over and goes on from there to the same weights, so that a run of hours can be made of
+slices. Schedule: warm-up, constant, then linear decay to zero, over the whole run. Short windows first, then windows
+of twice the attention window, so that the model learns what it sees in use: a past that slides out of reach.
 """
 
 import json
@@ -20,7 +21,6 @@ from llmzip.training.model import TrainedModel
 from llmzip.training.muon import Muon
 from llmzip.training.rungs import START_TOKEN, Rung
 
-BATCH_TOKENS = 8192
 WARM_UP_STEPS = 100
 DECAY_FRACTION = 0.4  # of the tokens, linear to zero; all of them for a model that starts from a finished one
 LONG_FRACTION = 0.35  # of the tokens, on windows of twice the attention window
@@ -36,19 +36,27 @@ def learning_rate(progress: float, step: int, decay_fraction: float = DECAY_FRAC
 
 
 def batches(
-    tokens: NDArray[np.uint16], first: int, total: int, window: int, seed: int
+    tokens: NDArray[np.uint16], first: int, total: int, batch_tokens: int, window: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Inputs and targets from token ``first`` to ``total``, in blocks of two windows drawn from all over the file.
 
-    The order is a permutation of the blocks: a batch of neighbouring blocks would teach the few documents at hand.
+    The order is a permutation of the blocks, another one each time the file is read: a batch of neighbouring blocks
+    would teach the few documents at hand.
     """
     block = 2 * window
-    order = np.random.default_rng(seed).permutation((len(tokens) - 1) // block)
-    for done in range(first, total, BATCH_TOKENS):
-        chosen = order[np.arange(done // block, done // block + BATCH_TOKENS // block) % len(order)]
+    count = (len(tokens) - 1) // block
+    order, epoch = np.random.default_rng((seed, 0)).permutation(count), 0
+    for done in range(first, total, batch_tokens):
+        places = np.arange(done // block, (done + batch_tokens) // block)
+        chosen = np.empty_like(places)
+        for needed in range(places[0] // count, places[-1] // count + 1):
+            if needed != epoch:
+                order, epoch = np.random.default_rng((seed, needed)).permutation(count), needed
+            here = places // count == needed
+            chosen[here] = order[places[here] % count]
         length = window if done < total * (1 - LONG_FRACTION) else block
         starts = (chosen[:, None] * block + np.arange(0, block, length)).ravel()
-        rows = np.stack([tokens[start : start + length + 1] for start in starts]).astype(np.int64)
+        rows = tokens[starts[:, None] + np.arange(length + 1)].astype(np.int64)
         inputs, targets = rows[:, :-1].copy(), rows[:, 1:]
         begun = np.random.default_rng((seed, done)).random(len(rows)) < START_FRACTION
         # A window begun as a stream: the start token stands where the unseen past was.
@@ -88,13 +96,18 @@ def train(
     seed: int = 1,
     compile_model: bool = True,
     first_state: dict[str, Tensor] | None = None,
+    stop_at: float = math.inf,
 ) -> Iterator[dict[str, Any]]:
-    """Trains until ``total_tokens`` are seen, from the last checkpoint in ``folder`` if there is one.
+    """Trains until ``total_tokens`` are seen or ``time.monotonic()`` is ``stop_at``, from the last checkpoint if any.
 
-    ``texts`` are the validation tokens by kind; ``first_state`` stands in for random weights. Yields a record a step and a record with ``"validation"``
-    at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and ``log.jsonl`` in ``folder``.
+    ``texts`` are the validation tokens by kind; ``first_state`` stands in for random weights. Yields a record a step
+    and a record with ``"validation"`` at each evaluation; the caller prints. Leaves ``checkpoint.pt`` and
+    ``log.jsonl`` in ``folder``.
     """
     torch.manual_seed(seed)
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.set_float32_matmul_precision("high")  # for Muon's products; the model's own are in bfloat16
     tokens = np.memmap(tokens_path, dtype="<u2", mode="r")
     lengths = torch.from_numpy(byte_lengths).to(device)
     model = TrainedModel(rung).to(device)
@@ -104,18 +117,29 @@ def train(
     vectors = [p for p in model.parameters() if not any(p is matrix for matrix in matrices)]
     optimizers = [
         Muon(matrices, lr=MATRIX_RATE, weight_decay=0.01),
-        torch.optim.AdamW(vectors, lr=VECTOR_RATE, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0),
+        torch.optim.AdamW(vectors, lr=VECTOR_RATE, betas=(0.9, 0.95), eps=1e-10, weight_decay=0.0, fused=on_gpu),
     ]
     rates = (MATRIX_RATE, VECTOR_RATE)
-    state: dict[str, Any] = {"tokens": 0, "step": 0, "bits": 0.0, "bytes": 0, "seconds": 0.0, "evaluations": 0}
+    state: dict[str, Any] = {
+        "tokens": 0,
+        "step": 0,
+        "bytes": 0,
+        "bits": 0.0,  # of each batch before it was learnt, while the text is new: the prequential code length
+        "new_bytes": 0,  # which that code describes
+        "seconds": 0.0,
+        "evaluations": 0,
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "checkpoint.pt"
+    checkpoint, log = folder / "checkpoint.pt", folder / "log.jsonl"
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=device)
         model.load_state_dict(saved["model"])
         for optimizer, optimizer_state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(optimizer_state)
         state = saved["state"]
+    if log.exists():  # evaluations after the last checkpoint will be made again
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        log.write_text("".join(line for line in lines if json.loads(line)["tokens"] <= state["tokens"]))
 
     def autocast() -> Any:
         return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
@@ -128,22 +152,27 @@ def train(
         partial.replace(checkpoint)
 
     decay_fraction = DECAY_FRACTION if first_state is None else 1.0
-    run: Any = torch.compile(model) if compile_model else model
+    run: Any = torch.compile(model, dynamic=False) if compile_model else model
     saved_at = time.monotonic()
-    for inputs, targets in batches(tokens, state["tokens"], total_tokens, rung.window, seed):
+    source = batches(tokens, state["tokens"], total_tokens, rung.batch_tokens, rung.window, seed)
+    batch = next(source, None)
+    while batch is not None and time.monotonic() < stop_at:
         started = time.monotonic()
+        inputs, targets = batch
         factor = learning_rate(state["tokens"] / total_tokens, state["step"], decay_fraction)
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
-        target = torch.from_numpy(targets).to(device)
         with autocast():
-            loss = run(torch.from_numpy(inputs).to(device), target)
+            loss = run(torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device))
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        bits, size = float(loss.detach()) * targets.size / math.log(2), int(lengths[target].sum())
-        state["bits"] += bits  # of this batch before it was learnt: the prequential code length
+        batch = next(source, None)  # read while a GPU is still at work on this one
+        bits, size = float(loss.detach()) * targets.size / math.log(2), int(byte_lengths[targets].sum())
+        if state["tokens"] + targets.size < len(tokens):
+            state["bits"] += bits
+            state["new_bytes"] += size
         state["bytes"] += size
         state["tokens"] += targets.size
         state["step"] += 1
@@ -154,9 +183,8 @@ def train(
             model.eval()
             record["validation"] = bits_per_byte(model, texts, lengths, autocast)
             model.train()
-            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(record) + "\n")
-            torch.save(model.state_dict(), folder / f"weights-{state['tokens']:011d}.pt")
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             save()
             saved_at = time.monotonic()
