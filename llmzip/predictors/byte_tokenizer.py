@@ -4,6 +4,7 @@ Reads the Hugging Face ``tokenizers`` format. Special tokens and normalisers, wh
 are taken out before use. May import ``errors``.
 """
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -70,6 +71,13 @@ class ByteTokenizer:
         self._byte_token = np.zeros(256, np.int64)
         for character, byte in alphabet.items():
             self._byte_token[byte] = vocabulary[character]
+
+    def fingerprint(self, beginning: bytes) -> bytes:
+        """SHA-256 of what else identifies a predictor and of what each token stands for."""
+        hasher = hashlib.sha256(beginning)
+        for token in self.token_bytes:
+            hasher.update(len(token).to_bytes(4, "little") + token)
+        return hasher.digest()
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """[n] int64. Text goes through the tokenizer, bytes that are not UTF-8 become single-byte tokens."""
