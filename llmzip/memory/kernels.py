@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
+import numba.extending
 import numpy as np
 from numpy.typing import NDArray
 
@@ -151,6 +152,34 @@ def _slot_value(entry):  # type: ignore[no-untyped-def]
     if correction >= 32768:
         correction -= 65536
     return np.int64(entry >> np.uint64(48)), correction, np.int64((entry >> np.uint64(16)) & np.uint64(255))
+
+
+@numba.extending.intrinsic  # type: ignore[untyped-decorator]
+def _prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Asks for the cache line of ``array.flat[index]``; computes nothing. array: contiguous."""
+    from llvmlite import ir
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], function_type)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(function, [place, number(1), number(3), number(1)])  # to write, to keep, data
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp), generate
+
+
+@_inlined
+def _fetch(state, node):  # type: ignore[no-untyped-def]
+    """Has the slots of a node brought from main memory while the node before it is learnt: half of the time is that."""
+    size = state.slots.shape[1]
+    salt = np.uint64(node + 1) * np.uint64(0x9E3779B97F4A7C15)
+    for k in range(CONTEXTS):
+        mixed = (state.hashes[k] ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(32)
+        _prefetch(state.slots, np.int64(k * size + np.int64(mixed & np.uint64(size - 1))))
 
 
 @_inlined
@@ -432,11 +461,15 @@ def code_positions(state, tree, tokens, odds, first, shortest, longer, alone, in
                     intervals[0, count] = TOTAL - share if right else 0
                     intervals[1, count] = share if right else TOTAL - share
                 count += 1
+                following = np.int64(tree.right[node] if right else tree.left[node])
+                if following >= 0:
+                    _fetch(state, following)
                 _learn(state, node, right)
                 if right:
-                    leaf, whole, node = np.int64(tree.middle[node]), whole - below, np.int64(tree.right[node])
+                    leaf, whole = np.int64(tree.middle[node]), whole - below
                 else:
-                    whole, node = below, np.int64(tree.left[node])
+                    whole = below
+                node = following
                 depth += 1
             tokens[stream, column] = ~node
             _close(state, stream, position, ~node)
