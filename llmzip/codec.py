@@ -1,20 +1,22 @@
 """Bytes to archives and back: reads in blocks, cuts them into frames, and lets every frame choose its coding.
 
 Prints nothing and has no callbacks: to follow progress, wrap the predictor. May import ``frames``, ``recovery``,
-``archive``, ``predictor``, ``predictors`` (only to find an embedded rung by name) and ``errors``.
+``archive``, ``parallel``, ``predictor``, ``predictors`` (only to find an embedded rung by name) and ``errors``.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import groupby
 from typing import BinaryIO
 
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
 from llmzip.errors import ArchiveError
 from llmzip.frames import Load, decode_frame, encode_token_frame, opener, zstd_payload
-from llmzip.predictor import Predictor
+from llmzip.parallel import in_order
+from llmzip.predictor import ModelPredictor, Predictor
 from llmzip.recovery import Decoded, recover_file
 
 FRAME_BYTES = 1 << 20
@@ -25,6 +27,9 @@ SMALL_FRAME_BYTES = 1 << 16
 
 BLOCK_BYTES = 1 << 24
 """Original bytes read at once. zstd may take a whole block as one frame, so that it can use its own long window."""
+
+FRAMES_AT_ONCE = 8
+"""At most so many frames are coded by memory alone at the same time: each takes up to 100 MB."""
 
 _CUT_SEARCH_BYTES = 256
 
@@ -115,30 +120,37 @@ def _encode_block(
     block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int, memory: bool
 ) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
-    whole, pieces = _zstd_frame(block), list(_cut(block, frame_bytes))
-    frames = []
-    for piece in pieces:
-        frames += _encode_piece(piece, whole if len(pieces) == 1 else _zstd_frame(piece), predictor, streams, memory)
+    pieces = list(_cut(block, frame_bytes))
+    if len(pieces) == 1:
+        return _encode_piece(block, predictor, streams, memory)
+    # A model uses the threads itself; frames without one are coded side by side.
+    at_once = 1 if isinstance(predictor, ModelPredictor) else _frames_at_once(predictor)
+    tasks: list[Callable[[], list[bytes]]] = [lambda: [_zstd_frame(block)]]
+    tasks += [partial(_encode_piece, piece, predictor, streams, memory) for piece in pieces]
+    [whole], *coded = in_order(lambda task: task(), tasks, at_once)
+    frames = [frame for some in coded for frame in some]
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
     return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
+
+
+def _frames_at_once(predictor: Predictor) -> int:
+    return min(predictor.threads, FRAMES_AT_ONCE)
 
 
 def _zstd_frame(piece: bytes) -> bytes:
     return archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece))
 
 
-def _encode_piece(
-    piece: bytes, zstd_frame: bytes, predictor: Predictor, streams: int | None, memory: bool
-) -> list[bytes]:
+def _encode_piece(piece: bytes, predictor: Predictor, streams: int | None, memory: bool) -> list[bytes]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
-    fallback = min(archive.pack_frame(archive.STORED, piece, piece), zstd_frame, key=len)
+    fallback = min(archive.pack_frame(archive.STORED, piece, piece), _zstd_frame(piece), key=len)
     modelled = encode_token_frame(piece, predictor, streams, len(fallback), memory=memory)
     if modelled is not None and len(modelled) < len(fallback):
         return [modelled]
     if len(piece) > SMALL_FRAME_BYTES:
         parts = []
         for part in _cut(piece, SMALL_FRAME_BYTES):
-            parts += _encode_piece(part, _zstd_frame(part), predictor, streams, memory)
+            parts += _encode_piece(part, predictor, streams, memory)
         if sum(map(len, parts)) < len(fallback):
             return parts
     return [fallback]
@@ -171,18 +183,39 @@ def decompress_file(source: BinaryIO, target: BinaryIO, load: Load, *, recover: 
         return recover_file(source, target, load)
     reader, original_bytes = ByteReader(source), 0
     while True:
-        header = archive.read_header(reader)
-        open_predictor = opener(header, load)
-        frames, digest = [], archive.new_digest()
-        while isinstance(record := archive.read_record(reader), Frame):
-            data = decode_frame(record, open_predictor)
+        open_predictor = opener(archive.read_header(reader), load)
+        member, infos, digest = _Member(reader), [], archive.new_digest()
+        for info, data in _decode_frames(member, open_predictor):
             digest.update(data)
             target.write(data)
-            frames.append(record.info)
+            infos.append(info)
             original_bytes += len(data)
-        record.check(frames, digest.digest())
+        member.end.check(infos, digest.digest())
         if reader.at_end():
             return Decoded(original_bytes, reader.position)
+
+
+class _Member:
+    """The frames of a member as they are read; then ``end`` is its end record."""
+
+    end: archive.End
+
+    def __init__(self, reader: ByteReader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[Frame]:
+        while isinstance(record := archive.read_record(self._reader), Frame):
+            yield record
+        self.end = record
+
+
+def _decode_frames(
+    frames: Iterable[Frame], open_predictor: Callable[[], Predictor]
+) -> Iterator[tuple[FrameInfo, bytes]]:
+    """What each frame says of itself and its bytes, in order; frames of memory alone are decoded side by side."""
+    for is_alone, some in groupby(frames, lambda frame: frame.info.kind == "memory"):
+        at_once = _frames_at_once(open_predictor()) if is_alone else 1
+        yield from in_order(lambda frame: (frame.info, decode_frame(frame, open_predictor)), some, at_once)
 
 
 def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:

@@ -120,10 +120,9 @@ def _intervals(
     kind: int, tokens: NDArray[np.int64], predictor: Predictor, streams: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of all that a payload of this kind codes, in order."""
-    if kind == archive.MEMORY:
-        return lone_memory_intervals(tokens, predictor, streams)
-    model = _with_model(predictor)
-    return (token_intervals if kind == archive.MODEL else memory_intervals)(tokens, model, streams)
+    if kind == archive.MODEL:
+        return token_intervals(tokens, _with_model(predictor), streams)
+    return memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
 
 
 def _with_model(predictor: Predictor) -> ModelPredictor:
@@ -162,21 +161,17 @@ def _dealt(tokens: NDArray[np.int64], streams: int) -> NDArray[np.int64]:
     return table
 
 
-def lone_memory_intervals(
-    tokens: NDArray[np.int64], predictor: Predictor, streams: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(cumulative, frequency) of every decision of memory without a model, in coding order, some positions at a time."""
-    table, memory = _dealt(tokens, streams), _memory(predictor, len(tokens), streams, alone=True)
-    for first in range(0, table.shape[1], _ALONE_POSITIONS):
-        yield memory.intervals(table[:, first : first + _ALONE_POSITIONS])
-
-
 def memory_intervals(
-    tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int
+    tokens: NDArray[np.int64], predictor: Predictor, streams: int, *, alone: bool
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(cumulative, frequency) of every decision of a model and memory, in coding order, some positions at a time."""
-    table, memory = _dealt(tokens, streams), _memory(predictor, len(tokens), streams, alone=False)
-    scored = _model_odds(predictor.start(streams), _vocabulary(predictor.token_bytes).odds, table)
+    """(cumulative, frequency) of every decision in coding order, some positions at a time."""
+    table, memory = _dealt(tokens, streams), _memory(predictor, len(tokens), streams, alone=alone)
+    if alone:
+        for first in range(0, table.shape[1], _ALONE_POSITIONS):
+            yield memory.intervals(table[:, first : first + _ALONE_POSITIONS])
+        return
+    context, score = _with_model(predictor).start(streams), _vocabulary(predictor.token_bytes).odds
+    scored = _model_odds(context, score, table)
     for part, odds in scored if predictor.threads == 1 else ahead(scored):
         yield memory.intervals(part, odds)
 
@@ -303,9 +298,8 @@ def _decode_lone_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np
     info = frame.info
     reader = _memory(predictor, info.token_count, info.streams, alone=True).reader(frame.payload)
     bounds = _stream_bounds(info.token_count, info.streams)
-    length = int(bounds[1])
-    parts = [reader.next_positions(min(_ALONE_POSITIONS, length - first)) for first in range(0, length, _ALONE_POSITIONS)]
-    table = np.concatenate(parts, 1)
+    counts = [min(_ALONE_POSITIONS, int(bounds[1]) - first) for first in range(0, int(bounds[1]), _ALONE_POSITIONS)]
+    table = np.concatenate([reader.next_positions(count) for count in counts], 1)
     return np.concatenate([table[row, : bounds[row + 1] - bounds[row]] for row in range(info.streams)])
 
 

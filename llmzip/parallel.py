@@ -24,7 +24,7 @@ def usable_cores() -> int:
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once: int) -> Iterator[Result]:
     """``function`` of every item, in the order of the items, ``at_once`` of them at the same time.
 
-    An item is taken only when there is room for its work, so that no more than ``at_once`` results wait.
+    Items are taken late: never more than twice ``at_once`` are at work or wait for one before them.
     """
     if at_once <= 1:
         yield from map(function, items)
@@ -35,7 +35,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once:
     with ThreadPoolExecutor(at_once) as pool:
         try:
             for item in items:
-                if len(waiting) == at_once:
+                if len(waiting) == 2 * at_once:
                     yield waiting.popleft().result()
                 waiting.append(pool.submit(function, item))
             while waiting:

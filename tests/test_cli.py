@@ -22,7 +22,7 @@ from llmzip import archive as archive_format
 from llmzip.archive import read_info
 from llmzip.cli import compress as compress_command
 from llmzip.cli.app import app
-from llmzip.cli.metering import MeteredPredictor
+from llmzip.cli.metering import metered
 from llmzip.codec import compress, decompress
 from llmzip.errors import RoundTripError, UsageError
 from llmzip.predictors import DEFAULT_RUNG, RungCard, embedded_rungs
@@ -379,14 +379,13 @@ def test_metered_predictor_changes_nothing_and_reports_all() -> None:
     nano = load_predictor("nano")
     for predictor, parts in ((nano, 4000), (CountingPredictor(), 4000)):
         reported: list[float] = []
-        metered = MeteredPredictor(predictor, reported.append)
-        archive = compress(data, metered, frame_bytes=parts)
+        archive = compress(data, metered(predictor, reported.append), frame_bytes=parts)
         assert archive == compress(data, predictor, frame_bytes=parts)
         assert reported == sorted(reported)
         if predictor is nano:
             assert 0.99 * len(data) < reported[-1] < 1.01 * len(data)
         reported.clear()
-        assert decompress(archive, MeteredPredictor(predictor, reported.append, bytes_per_token=1.0)) == data
+        assert decompress(archive, metered(predictor, reported.append, bytes_per_token=1.0)) == data
 
 
 # -- Output for machines and for people -----------------------------------------------------------------------

@@ -436,7 +436,7 @@ def memory_frame(kind: int, data: bytes, predictor: Predictor, streams: int) -> 
     tokens = predictor.tokenize(data)
     streams = min(streams, len(tokens))
     intervals = frames.memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
-    payload = frames.encode_intervals(intervals, limit_bytes=1 << 30)
+    payload = frames.encode_intervals(intervals, frames.Limit(1 << 30))
     assert payload is not None
     frame = archive.pack_frame(kind, data, payload, len(tokens), streams)
     record = archive.read_record(archive.ByteReader(io.BytesIO(frame)))

@@ -12,16 +12,28 @@ import llmzip
 
 PACKAGE = Path(llmzip.__file__).parent
 ROOT = "__init__"
-BELOW_CODEC = {"errors", "predictor", "coder", "archive", "memory", "frames", "recovery", "predictors", "engine"}
+BELOW_CODEC = {
+    "errors",
+    "predictor",
+    "parallel",
+    "coder",
+    "archive",
+    "memory",
+    "frames",
+    "recovery",
+    "predictors",
+    "engine",
+}
 MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
+    "parallel": set[str](),
     "coder": {"errors", "predictor"},
     "archive": {"errors", "predictor"},
     "engine": {"errors", "predictor"},
     "memory": {"errors", "predictor"},
-    "predictors": {"errors", "predictor", "engine"},
-    "frames": {"errors", "predictor", "coder", "archive", "memory"},
+    "predictors": {"errors", "predictor", "parallel", "engine"},
+    "frames": {"errors", "predictor", "parallel", "coder", "archive", "memory"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},

@@ -83,7 +83,7 @@ def compress(
     if not force and STANDARD in targets and stdout_is_terminal():
         raise UsageError("archives are not written to a terminal: name a file with -o, or force it with -f")
 
-    from llmzip.cli.metering import MeteredPredictor
+    from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
@@ -97,7 +97,7 @@ def compress(
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
-                    info = compress_file(text, archive, MeteredPredictor(predictor, report), streams=streams)
+                    info = compress_file(text, archive, metered(predictor, report), streams=streams)
                 seconds = time.perf_counter() - started
                 if remove:
                     _check(archive, info, source, predictor, show=show)
@@ -135,13 +135,13 @@ class _Comparison(io.BytesIO):
 
 def _check(archive: BinaryIO, info: ArchiveInfo, source: str, predictor: "Predictor", *, show: bool) -> None:
     """Decodes the archive, as written, against the file, as it is now. Raises RoundTripError."""
-    from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+    from llmzip.cli.metering import bytes_per_token, metered
     from llmzip.codec import decompress_file
 
     archive.seek(0)
     label = f"checking {shown(os.path.basename(source))}"
     with open_source(source) as text, byte_bar(label, info.original_bytes, show=show) as report:
-        metered = MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token(info.frames))
-        decompress_file(archive, _Comparison(text), lambda name: metered)
+        checked = metered(predictor, report, bytes_per_token=bytes_per_token(info.frames))
+        decompress_file(archive, _Comparison(text), lambda name: checked)
         if text.read(1):
             raise RoundTripError("the file has grown since it was compressed: nothing was removed")

@@ -154,7 +154,7 @@ def _slot_value(entry):  # type: ignore[no-untyped-def]
     return np.int64(entry >> np.uint64(48)), correction, np.int64((entry >> np.uint64(16)) & np.uint64(255))
 
 
-@numba.extending.intrinsic  # type: ignore[untyped-decorator]
+@numba.extending.intrinsic
 def _prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
     """Asks for the cache line of ``array.flat[index]``; computes nothing. array: contiguous."""
     from llvmlite import ir
@@ -179,7 +179,7 @@ def _fetch(state, node):  # type: ignore[no-untyped-def]
     for k in range(CONTEXTS):
         mixed = (state.hashes[k] ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
         mixed ^= mixed >> np.uint64(32)
-        _prefetch(state.slots, np.int64(k * size + np.int64(mixed & np.uint64(size - 1))))
+        _prefetch(state.slots, k * size + np.int64(mixed & np.uint64(size - 1)))  # type: ignore[call-arg]
 
 
 @_inlined
@@ -427,9 +427,9 @@ def _decide(coder, words, share):  # type: ignore[no-untyped-def]
 def code_positions(state, tree, tokens, odds, first, shortest, longer, alone, intervals, frequencies, coder, words):  # type: ignore[no-untyped-def]
     """Codes [streams, n] tokens from position ``first``; returns the number of decisions, or -1 if decoding fails.
 
-    One kernel for both directions, so that they cannot differ and are compiled once. Encoding, where ``words`` is empty:
-    reads ``tokens`` and odds [streams, n, depth] int16, and writes (cumulative, frequency) of every decision into
-    ``intervals`` [2, decisions]. Decoding: writes ``tokens``, from the words of ``coder`` (see ``_decide``) and the
+    One kernel for both directions, so that they cannot differ and are compiled once. Encoding, where ``words`` is
+    empty: reads ``tokens`` and odds [streams, n, depth] int16, and writes (cumulative, frequency) of every decision
+    into ``intervals`` [2, decisions]. Decoding: writes ``tokens``, from the words of ``coder`` (see ``_decide``) and the
     model's frequencies [streams, vocabulary], of one position at a time. Where ``alone``, neither odds nor
     frequencies are looked at.
     """
@@ -438,6 +438,7 @@ def code_positions(state, tree, tokens, odds, first, shortest, longer, alone, in
         position = first + column
         for stream in range(tokens.shape[0] if position < shortest else longer):
             _open(state, stream, position, alone)
+            _fetch(state, 0)
             node, depth, start = np.int64(0), 0, np.int64(0)
             leaf, whole, below, own = np.int64(0), np.int64(TOTAL), np.int64(0), np.int64(0)
             if not decoding:

@@ -1,4 +1,7 @@
-"""The predictors that ship with llmzip, found by name. May import ``engine``, ``predictor``, ``parallel`` and ``errors``."""
+"""The predictors that ship with llmzip, found by name.
+
+May import ``engine``, ``predictor``, ``parallel`` and ``errors``.
+"""
 
 import json
 import os
@@ -61,7 +64,7 @@ def _archive_name(folder: Path) -> str:
 
 
 def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
-    """The embedded rung called ``name``, or ``adaptive``. Never looks at a path, so that an archive may say the name."""
+    """The embedded rung called ``name``, or ``adaptive``. Looks at no path, so that an archive may say the name."""
     if name == ADAPTIVE:
         from llmzip.predictors.adaptive import AdaptivePredictor
 

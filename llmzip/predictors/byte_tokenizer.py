@@ -84,7 +84,9 @@ class ByteTokenizer:
         pieces: list[NDArray[np.int64]] = []
         for piece in _UNDECODABLE.split(data.decode("utf-8", "surrogateescape")):
             if len(piece) > 1 and not "\udc80" <= piece[0] <= "\udcff":
-                pieces.append(np.array(self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids, np.int64))
+                # A batch of one: only batches can leave out where each token stands, which takes half of the time.
+                (encoding,) = self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)
+                pieces.append(np.array(encoding.ids, np.int64))
             elif piece:
                 raw = np.frombuffer(piece.encode("utf-8", "surrogateescape"), np.uint8)
                 pieces.append(self._byte_token[raw])

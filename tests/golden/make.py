@@ -19,8 +19,9 @@ def memory_archive(text: bytes, predictor: ExactPredictor) -> bytes:
     for kind, piece in ((archive.MODEL_AND_MEMORY, text[:half]), (archive.MEMORY, text[half:])):
         tokens, alone = predictor.tokenize(piece), kind == archive.MEMORY
         streams = 1 if alone else 3
-        intervals = frames.lone_memory_intervals if alone else frames.memory_intervals
-        payload = frames.encode_intervals(intervals(tokens, predictor, streams), frames.Limit(1 << 20))
+        payload = frames.encode_intervals(
+            frames.memory_intervals(tokens, predictor, streams, alone=alone), frames.Limit(1 << 20)
+        )
         assert payload is not None
         frame = archive.pack_frame(kind, piece, payload, len(tokens), streams)
         packed += frame
