@@ -14,7 +14,7 @@ from typing import BinaryIO
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
 from llmzip.errors import ArchiveError
-from llmzip.frames import Load, decode_frame, encode_token_frame, opener, zstd_payload
+from llmzip.frames import STREAM_TOKENS, Load, decode_frame, encode_token_frame, opener, zstd_payload
 from llmzip.parallel import in_order
 from llmzip.predictor import ModelPredictor, Predictor
 from llmzip.recovery import Decoded, recover_file
@@ -28,6 +28,9 @@ SMALL_FRAME_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 24
 """Original bytes read at once. zstd may take a whole block as one frame, so that it can use its own long window."""
 
+Encode = Callable[[bytes, int], bytes | None]
+"""From a piece of text and the bytes that a frame must stay below to a frame of tokens, or None."""
+
 FRAMES_AT_ONCE = 8
 """At most so many frames are coded by memory alone at the same time: each takes up to 100 MB."""
 
@@ -39,17 +42,24 @@ def compress(
     predictor: Predictor,
     *,
     streams: int | None = None,
+    stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
 ) -> bytes:
     """The archive of ``data``.
 
-    streams: token sequences of a frame that advance together, None to choose by size; memory: whether the codec learns
-    from what a frame has shown so far.
+    streams: token sequences of a frame that advance together, None for one every ``stream_tokens``; memory: whether the
+    codec learns from what a frame has shown so far.
     """
     target = io.BytesIO()
     compress_file(
-        io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes, memory=memory
+        io.BytesIO(memoryview(data)),
+        target,
+        predictor,
+        streams=streams,
+        stream_tokens=stream_tokens,
+        frame_bytes=frame_bytes,
+        memory=memory,
     )
     return target.getvalue()
 
@@ -77,6 +87,7 @@ def compress_file(
     predictor: Predictor,
     *,
     streams: int | None = None,
+    stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
 ) -> ArchiveInfo:
@@ -88,13 +99,21 @@ def compress_file(
         raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_MODEL_FRAME_BYTES}")
     if streams is not None and not 1 <= streams <= archive.MAXIMUM_STREAMS:
         raise ValueError(f"streams is {streams}, outside 1 to {archive.MAXIMUM_STREAMS}")
+    if stream_tokens < 1:
+        raise ValueError(f"stream_tokens is {stream_tokens}: a stream has at least one token")
     header = archive.pack_header(predictor.name, predictor.fingerprint)
     target.write(header)
+
+    def encode(piece: bytes, limit_bytes: int) -> bytes | None:
+        return encode_token_frame(piece, predictor, streams, limit_bytes, memory=memory, stream_tokens=stream_tokens)
+
+    # A model uses the threads itself; frames without one are coded side by side.
+    at_once = 1 if isinstance(predictor, ModelPredictor) else _frames_at_once(predictor)
     frames: list[FrameInfo] = []
     offset, digest = len(header), archive.new_digest()
     while block := _read_up_to(source, BLOCK_BYTES):
         digest.update(block)
-        for frame in _encode_block(block, predictor, streams, frame_bytes, memory):
+        for frame in _encode_block(block, frame_bytes, encode, at_once):
             target.write(frame)
             record = archive.read_record(ByteReader(io.BytesIO(frame)))
             assert isinstance(record, Frame)
@@ -116,17 +135,13 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _encode_block(
-    block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int, memory: bool
-) -> list[bytes]:
+def _encode_block(block: bytes, frame_bytes: int, encode: Encode, at_once: int) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
     pieces = list(_cut(block, frame_bytes))
     if len(pieces) == 1:
-        return _encode_piece(block, predictor, streams, memory)
-    # A model uses the threads itself; frames without one are coded side by side.
-    at_once = 1 if isinstance(predictor, ModelPredictor) else _frames_at_once(predictor)
+        return _encode_piece(block, encode)
     tasks: list[Callable[[], list[bytes]]] = [lambda: [_zstd_frame(block)]]
-    tasks += [partial(_encode_piece, piece, predictor, streams, memory) for piece in pieces]
+    tasks += [partial(_encode_piece, piece, encode) for piece in pieces]
     [whole], *coded = in_order(lambda task: task(), tasks, at_once)
     frames = [frame for some in coded for frame in some]
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
@@ -141,16 +156,16 @@ def _zstd_frame(piece: bytes) -> bytes:
     return archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece))
 
 
-def _encode_piece(piece: bytes, predictor: Predictor, streams: int | None, memory: bool) -> list[bytes]:
+def _encode_piece(piece: bytes, encode: Encode) -> list[bytes]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
     fallback = min(archive.pack_frame(archive.STORED, piece, piece), _zstd_frame(piece), key=len)
-    modelled = encode_token_frame(piece, predictor, streams, len(fallback), memory=memory)
+    modelled = encode(piece, len(fallback))
     if modelled is not None and len(modelled) < len(fallback):
         return [modelled]
     if len(piece) > SMALL_FRAME_BYTES:
         parts = []
         for part in _cut(piece, SMALL_FRAME_BYTES):
-            parts += _encode_piece(part, predictor, streams, memory)
+            parts += _encode_piece(part, encode)
         if sum(map(len, parts)) < len(fallback):
             return parts
     return [fallback]

@@ -30,8 +30,6 @@ MEMORY_TOKENS = 1024
 STREAM_TOKENS = 2048
 """A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
 
-MAXIMUM_DEFAULT_STREAMS = 128
-
 _ZSTD_LEVEL = 19
 _SCORE_POSITIONS = 64  # scored by the model while memory codes those before, and between looks at what they cost
 _ALONE_POSITIONS = 4096
@@ -46,9 +44,9 @@ def zstd_payload(data: bytes) -> bytes:
     return compressor.compress(data)
 
 
-def choose_streams(token_count: int) -> int:
-    """The default number of streams for a frame."""
-    return max(1, min(MAXIMUM_DEFAULT_STREAMS, token_count // STREAM_TOKENS))
+def choose_streams(token_count: int, stream_tokens: int) -> int:
+    """The number of streams for a frame, so that each has about ``stream_tokens``."""
+    return max(1, min(archive.MAXIMUM_STREAMS, token_count // stream_tokens))
 
 
 class Limit:
@@ -63,10 +61,17 @@ class Limit:
 
 
 def encode_token_frame(
-    piece: bytes, predictor: Predictor, streams: int | None, limit_bytes: int, *, memory: bool
+    piece: bytes,
+    predictor: Predictor,
+    streams: int | None,
+    limit_bytes: int,
+    *,
+    memory: bool,
+    stream_tokens: int = STREAM_TOKENS,
 ) -> bytes | None:
     """The smallest frame of tokens; None if none is below ``limit_bytes`` (found out early) or gives the bytes back.
 
+    ``streams``: their number, None for one every ``stream_tokens``.
     ``memory``: whether texts are coded with memory: any where there is no model, else those that are long enough to
     learn from. Memory alone is tried beside model and memory, in another thread where the predictor may have one; each
     gives up once it costs more than the other, which never changes which of them is the smaller.
@@ -74,7 +79,7 @@ def encode_token_frame(
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
-    limit, count = Limit(limit_bytes), min(streams or choose_streams(len(tokens)), len(tokens))
+    limit, count = Limit(limit_bytes), min(streams or choose_streams(len(tokens), stream_tokens), len(tokens))
 
     def frame(kind: int) -> bytes | None:
         number = 1 if kind == archive.MEMORY else count

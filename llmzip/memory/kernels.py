@@ -427,9 +427,9 @@ def _decide(coder, words, share):  # type: ignore[no-untyped-def]
 def code_positions(state, tree, tokens, odds, first, shortest, longer, alone, intervals, frequencies, coder, words):  # type: ignore[no-untyped-def]
     """Codes [streams, n] tokens from position ``first``; returns the number of decisions, or -1 if decoding fails.
 
-    One kernel for both directions, so that they cannot differ and are compiled once. Encoding, where ``words`` is
-    empty: reads ``tokens`` and odds [streams, n, depth] int16, and writes (cumulative, frequency) of every decision
-    into ``intervals`` [2, decisions]. Decoding: writes ``tokens``, from the words of ``coder`` (see ``_decide``) and the
+    One kernel for both directions: they cannot differ, and are compiled once. Encoding, where ``words`` is empty,
+    reads ``tokens`` and odds [streams, n, depth] int16, and writes (cumulative, frequency) of every decision into
+    ``intervals`` [2, decisions]. Decoding writes ``tokens``, from the words of ``coder`` (see ``_decide``) and the
     model's frequencies [streams, vocabulary], of one position at a time. Where ``alone``, neither odds nor
     frequencies are looked at.
     """
