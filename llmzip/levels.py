@@ -27,12 +27,12 @@ LEVELS = {
     1: Level("adaptive"),
     2: Level("nano", 512),
     3: Level("nano", 2048),
-    4: Level("nano", 8192),
-    5: Level("small", 512),
+    4: Level("small", 512),
+    5: Level("small", 1024),
     6: Level("small", 2048),
     7: Level("small", 4096),
     8: Level("small", 8192),
-    9: Level("small", 32768),
+    9: Level("small", 16384),
 }
 DEFAULT_LEVEL = 6
 

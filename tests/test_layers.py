@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
     "parallel": set[str](),
+    "levels": set[str](),
     "coder": {"errors", "predictor"},
     "archive": {"errors", "predictor"},
     "engine": {"errors", "predictor"},
@@ -39,7 +40,7 @@ MAY_IMPORT = {
     ROOT: BELOW_CODEC | {"codec"},
     "bench": BELOW_CODEC | {"codec", ROOT},
     "training": {"errors", "predictor", "engine", "predictors", "codec"},
-    "cli": BELOW_CODEC | {"codec", "bench", ROOT},
+    "cli": BELOW_CODEC | {"codec", "bench", "levels", ROOT},
     "__main__": {"cli"},
 }
 """Layer (module or package directly below ``llmzip``) -> other layers that it may import."""

@@ -25,12 +25,10 @@ from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, s
 from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
+from llmzip.levels import DEFAULT_LEVEL, LEVELS, Level
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
-
-FAST_LEVELS, FAST_RUNG = 3, "nano"
-"""The levels up to this one choose this embedded model, all others the default one."""
 
 
 class LevelCommand(TyperCommand):
@@ -45,9 +43,14 @@ class LevelCommand(TyperCommand):
         return parser
 
 
-Level = Annotated[
+LevelNumber = Annotated[
     int | None,
-    typer.Option(metavar="1-9", min=1, max=9, help="-1 to -3: the smallest model; -4 to -9: the default one."),
+    typer.Option(
+        metavar="1-9",
+        min=min(LEVELS),
+        max=max(LEVELS),
+        help=f"-1, no model, is the fastest, -9 the smallest; {DEFAULT_LEVEL} if left out. See llmzip models --pareto.",
+    ),
 ]
 Streams = Annotated[
     int | None,
@@ -60,7 +63,7 @@ Streams = Annotated[
 def compress(
     files: Files = None,
     model: Model = None,
-    level: Level = None,
+    level: LevelNumber = None,
     stdout: Stdout = False,
     output: Output = None,
     force: Force = False,
@@ -72,7 +75,8 @@ def compress(
 ) -> None:
     """Compress each FILE to FILE.llmz, or standard input to standard output. Sources are kept.
 
-    -1 to -9 choose an embedded model, -m names one or the folder of another. Whoever decompresses needs the same.
+    -1 to -9 choose an embedded model and how it runs, -m names one (adaptive: none, the text itself teaches) or the
+    folder of another. Whoever decompresses needs the same.
     """
     sources = named_or_standard(files)
     check_targets(sources, stdout=stdout, output=output, remove=remove)
@@ -85,10 +89,10 @@ def compress(
 
     from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
-    from llmzip.predictors import DEFAULT_RUNG, load_predictor
+    from llmzip.predictors import load_predictor
 
-    by_level = FAST_RUNG if level is not None and level <= FAST_LEVELS else DEFAULT_RUNG
-    predictor = load_predictor(model or by_level, threads=threads)
+    way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
+    predictor = load_predictor(way.predictor, threads=threads)
     show = is_watched(quiet=quiet)
 
     def compress_one(source: str) -> None:
@@ -97,7 +101,14 @@ def compress(
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
-                    info = compress_file(text, archive, metered(predictor, report), streams=streams)
+                    info = compress_file(
+                        text,
+                        archive,
+                        metered(predictor, report),
+                        streams=streams,
+                        stream_tokens=way.stream_tokens,
+                        memory=way.memory,
+                    )
                 seconds = time.perf_counter() - started
                 if remove:
                     _check(archive, info, source, predictor, show=show)
