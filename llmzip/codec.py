@@ -1,20 +1,22 @@
 """Bytes to archives and back: reads in blocks, cuts them into frames, and lets every frame choose its coding.
 
 Prints nothing and has no callbacks: to follow progress, wrap the predictor. May import ``frames``, ``recovery``,
-``archive``, ``predictor``, ``predictors`` (only to find an embedded rung by name) and ``errors``.
+``archive``, ``parallel``, ``predictor``, ``predictors`` (only to find an embedded rung by name) and ``errors``.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from itertools import groupby
 from typing import BinaryIO
 
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
 from llmzip.errors import ArchiveError
-from llmzip.frames import Load, decode_frame, encode_token_frame, opener, zstd_payload
-from llmzip.predictor import Predictor
+from llmzip.frames import STREAM_TOKENS, Load, decode_frame, encode_token_frame, opener, zstd_payload
+from llmzip.parallel import in_order
+from llmzip.predictor import ModelPredictor, Predictor
 from llmzip.recovery import Decoded, recover_file
 
 FRAME_BYTES = 1 << 20
@@ -26,6 +28,12 @@ SMALL_FRAME_BYTES = 1 << 16
 BLOCK_BYTES = 1 << 24
 """Original bytes read at once. zstd may take a whole block as one frame, so that it can use its own long window."""
 
+Encode = Callable[[bytes, int], bytes | None]
+"""From a piece of text and the bytes that a frame must stay below to a frame of tokens, or None."""
+
+FRAMES_AT_ONCE = 8
+"""At most so many frames are coded by memory alone at the same time: each takes up to 100 MB."""
+
 _CUT_SEARCH_BYTES = 256
 
 
@@ -34,17 +42,24 @@ def compress(
     predictor: Predictor,
     *,
     streams: int | None = None,
+    stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
 ) -> bytes:
     """The archive of ``data``.
 
-    streams: token sequences of a frame that advance together, None to choose by size; memory: whether the codec learns
-    from what a frame has shown so far.
+    streams: token sequences of a frame that advance together, None for one every ``stream_tokens``; memory: whether the
+    codec learns from what a frame has shown so far.
     """
     target = io.BytesIO()
     compress_file(
-        io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes, memory=memory
+        io.BytesIO(memoryview(data)),
+        target,
+        predictor,
+        streams=streams,
+        stream_tokens=stream_tokens,
+        frame_bytes=frame_bytes,
+        memory=memory,
     )
     return target.getvalue()
 
@@ -72,6 +87,7 @@ def compress_file(
     predictor: Predictor,
     *,
     streams: int | None = None,
+    stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
 ) -> ArchiveInfo:
@@ -83,13 +99,21 @@ def compress_file(
         raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_MODEL_FRAME_BYTES}")
     if streams is not None and not 1 <= streams <= archive.MAXIMUM_STREAMS:
         raise ValueError(f"streams is {streams}, outside 1 to {archive.MAXIMUM_STREAMS}")
+    if stream_tokens < 1:
+        raise ValueError(f"stream_tokens is {stream_tokens}: a stream has at least one token")
     header = archive.pack_header(predictor.name, predictor.fingerprint)
     target.write(header)
+
+    def encode(piece: bytes, limit_bytes: int) -> bytes | None:
+        return encode_token_frame(piece, predictor, streams, limit_bytes, memory=memory, stream_tokens=stream_tokens)
+
+    # A model uses the threads itself; frames without one are coded side by side.
+    at_once = 1 if isinstance(predictor, ModelPredictor) else _frames_at_once(predictor)
     frames: list[FrameInfo] = []
     offset, digest = len(header), archive.new_digest()
     while block := _read_up_to(source, BLOCK_BYTES):
         digest.update(block)
-        for frame in _encode_block(block, predictor, streams, frame_bytes, memory):
+        for frame in _encode_block(block, frame_bytes, encode, at_once):
             target.write(frame)
             record = archive.read_record(ByteReader(io.BytesIO(frame)))
             assert isinstance(record, Frame)
@@ -111,34 +135,37 @@ def _read_up_to(source: BinaryIO, size: int) -> bytes:
     return b"".join(parts)
 
 
-def _encode_block(
-    block: bytes, predictor: Predictor, streams: int | None, frame_bytes: int, memory: bool
-) -> list[bytes]:
+def _encode_block(block: bytes, frame_bytes: int, encode: Encode, at_once: int) -> list[bytes]:
     """The frames of a block: a model, zstd or stored frame for each piece, or one zstd frame if that is smaller."""
-    whole, pieces = _zstd_frame(block), list(_cut(block, frame_bytes))
-    frames = []
-    for piece in pieces:
-        frames += _encode_piece(piece, whole if len(pieces) == 1 else _zstd_frame(piece), predictor, streams, memory)
+    pieces = list(_cut(block, frame_bytes))
+    if len(pieces) == 1:
+        return _encode_piece(block, encode)
+    tasks: list[Callable[[], list[bytes]]] = [lambda: [_zstd_frame(block)]]
+    tasks += [partial(_encode_piece, piece, encode) for piece in pieces]
+    [whole], *coded = in_order(lambda task: task(), tasks, at_once)
+    frames = [frame for some in coded for frame in some]
     index_bytes = len(archive.pack_end([(len(frame), frame_bytes) for frame in frames], bytes(8))) - 1
     return [whole] if len(whole) < sum(map(len, frames)) + index_bytes else frames
+
+
+def _frames_at_once(predictor: Predictor) -> int:
+    return min(predictor.threads, FRAMES_AT_ONCE)
 
 
 def _zstd_frame(piece: bytes) -> bytes:
     return archive.pack_frame(archive.ZSTD, piece, zstd_payload(piece))
 
 
-def _encode_piece(
-    piece: bytes, zstd_frame: bytes, predictor: Predictor, streams: int | None, memory: bool
-) -> list[bytes]:
+def _encode_piece(piece: bytes, encode: Encode) -> list[bytes]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
-    fallback = min(archive.pack_frame(archive.STORED, piece, piece), zstd_frame, key=len)
-    modelled = encode_token_frame(piece, predictor, streams, len(fallback), memory=memory)
+    fallback = min(archive.pack_frame(archive.STORED, piece, piece), _zstd_frame(piece), key=len)
+    modelled = encode(piece, len(fallback))
     if modelled is not None and len(modelled) < len(fallback):
         return [modelled]
     if len(piece) > SMALL_FRAME_BYTES:
         parts = []
         for part in _cut(piece, SMALL_FRAME_BYTES):
-            parts += _encode_piece(part, _zstd_frame(part), predictor, streams, memory)
+            parts += _encode_piece(part, encode)
         if sum(map(len, parts)) < len(fallback):
             return parts
     return [fallback]
@@ -171,18 +198,39 @@ def decompress_file(source: BinaryIO, target: BinaryIO, load: Load, *, recover: 
         return recover_file(source, target, load)
     reader, original_bytes = ByteReader(source), 0
     while True:
-        header = archive.read_header(reader)
-        open_predictor = opener(header, load)
-        frames, digest = [], archive.new_digest()
-        while isinstance(record := archive.read_record(reader), Frame):
-            data = decode_frame(record, open_predictor)
+        open_predictor = opener(archive.read_header(reader), load)
+        member, infos, digest = _Member(reader), [], archive.new_digest()
+        for info, data in _decode_frames(member, open_predictor):
             digest.update(data)
             target.write(data)
-            frames.append(record.info)
+            infos.append(info)
             original_bytes += len(data)
-        record.check(frames, digest.digest())
+        member.end.check(infos, digest.digest())
         if reader.at_end():
             return Decoded(original_bytes, reader.position)
+
+
+class _Member:
+    """The frames of a member as they are read; then ``end`` is its end record."""
+
+    end: archive.End
+
+    def __init__(self, reader: ByteReader) -> None:
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[Frame]:
+        while isinstance(record := archive.read_record(self._reader), Frame):
+            yield record
+        self.end = record
+
+
+def _decode_frames(
+    frames: Iterable[Frame], open_predictor: Callable[[], Predictor]
+) -> Iterator[tuple[FrameInfo, bytes]]:
+    """What each frame says of itself and its bytes, in order; frames of memory alone are decoded side by side."""
+    for is_alone, some in groupby(frames, lambda frame: frame.info.kind == "memory"):
+        at_once = _frames_at_once(open_predictor()) if is_alone else 1
+        yield from in_order(lambda frame: (frame.info, decode_frame(frame, open_predictor)), some, at_once)
 
 
 def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:

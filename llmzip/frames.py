@@ -1,7 +1,8 @@
 """One frame: a piece of text to a model's payload, and any frame back to its bytes.
 
 Encoding and decoding make the same calls to the predictor in the same order. Knows archives frame by frame and no
-files. May import ``archive``, ``coder``, ``predictor`` and ``errors``; ``codec`` and ``recovery`` import it.
+files. May import ``archive``, ``coder``, ``memory``, ``parallel``, ``predictor`` and ``errors``; ``codec`` and
+``recovery`` import it.
 """
 
 import math
@@ -17,21 +18,21 @@ from numpy.typing import NDArray
 from llmzip import archive, coder
 from llmzip.archive import ArchiveInfo, Frame
 from llmzip.errors import ArchiveError, PredictorMismatchError
-from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, Predictor
+from llmzip.parallel import ahead
+from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, ModelPredictor, Predictor, Score
 
 if TYPE_CHECKING:
     from llmzip.memory.mixing import Memory, Vocabulary
 
 MEMORY_TOKENS = 1024
-"""Shorter texts are coded without memory: they have little to learn from, and compiled code takes time to load."""
+"""A model codes shorter texts without memory: they have little to learn from, and compiled code takes time to load."""
 
 STREAM_TOKENS = 2048
 """A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
 
-MAXIMUM_DEFAULT_STREAMS = 128
-
 _ZSTD_LEVEL = 19
-_SCORE_POSITIONS = 256  # between looks at whether the frame already costs more than its fallback
+_SCORE_POSITIONS = 64  # scored by the model while memory codes those before, and between looks at what they cost
+_ALONE_POSITIONS = 4096
 
 Load = Callable[[str], Predictor]
 """Gives the predictor of a name that an archive holds."""
@@ -43,49 +44,97 @@ def zstd_payload(data: bytes) -> bytes:
     return compressor.compress(data)
 
 
-def choose_streams(token_count: int) -> int:
-    """The default number of streams for a frame."""
-    return max(1, min(MAXIMUM_DEFAULT_STREAMS, token_count // STREAM_TOKENS))
+def choose_streams(token_count: int, stream_tokens: int) -> int:
+    """The number of streams for a frame, so that each has about ``stream_tokens``."""
+    return max(1, min(archive.MAXIMUM_STREAMS, token_count // stream_tokens))
+
+
+class Limit:
+    """What a frame must not exceed to be of use. It falls while several codings of a piece are tried at once."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.bytes = limit_bytes
+
+    def lower(self, limit_bytes: int) -> None:
+        """Sets it to ``limit_bytes`` if that is less."""
+        self.bytes = min(self.bytes, limit_bytes)
 
 
 def encode_token_frame(
-    piece: bytes, predictor: Predictor, streams: int | None, limit_bytes: int, *, memory: bool
+    piece: bytes,
+    predictor: Predictor,
+    streams: int | None,
+    limit_bytes: int,
+    *,
+    memory: bool,
+    stream_tokens: int = STREAM_TOKENS,
 ) -> bytes | None:
     """The smallest frame of tokens; None if none is below ``limit_bytes`` (found out early) or gives the bytes back.
 
-    ``memory``: whether texts long enough to learn from are coded with memory.
+    ``streams``: their number, None for one every ``stream_tokens``.
+    ``memory``: whether texts are coded with memory: any where there is no model, else those that are long enough to
+    learn from. Memory alone is tried beside model and memory, in another thread where the predictor may have one; each
+    gives up once it costs more than the other, which never changes which of them is the smaller.
     """
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
-    count = min(streams or choose_streams(len(tokens)), len(tokens))
+    limit, count = Limit(limit_bytes), min(streams or choose_streams(len(tokens), stream_tokens), len(tokens))
+
+    def frame(kind: int) -> bytes | None:
+        number = 1 if kind == archive.MEMORY else count
+        payload = encode_intervals(_intervals(kind, tokens, predictor, number), limit)
+        if payload is None:
+            return None
+        packed = archive.pack_frame(kind, piece, payload, len(tokens), number)
+        limit.lower(len(packed))
+        return packed
+
+    if not isinstance(predictor, ModelPredictor):
+        return frame(archive.MEMORY) if memory else None
     if not memory or len(tokens) < MEMORY_TOKENS:
-        payload = encode_intervals(token_intervals(tokens, predictor, count), limit_bytes)
-        return None if payload is None else archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
-    best = None
-    payload = encode_intervals(memory_intervals(tokens, predictor, 1, alone=True), limit_bytes)
-    if payload is not None:
-        best = archive.pack_frame(archive.MEMORY, piece, payload, len(tokens), 1)
-        limit_bytes = min(limit_bytes, len(best))
-    payload = encode_intervals(memory_intervals(tokens, predictor, count, alone=False), limit_bytes)
-    if payload is not None:
-        frame = archive.pack_frame(archive.MODEL_AND_MEMORY, piece, payload, len(tokens), count)
-        best = frame if best is None else min(best, frame, key=len)
-    return best
+        return frame(archive.MODEL)
+    if predictor.threads == 1:
+        found = [frame(archive.MEMORY), frame(archive.MODEL_AND_MEMORY)]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as beside:
+            alone = beside.submit(frame, archive.MEMORY)
+            try:
+                with_model = frame(archive.MODEL_AND_MEMORY)
+                found = [alone.result(), with_model]
+            finally:
+                limit.lower(0)  # after an interrupt, the other ends soon
+    return min(filter(None, found), key=len, default=None)
 
 
-def encode_intervals(
-    intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]], limit_bytes: int
-) -> bytes | None:
-    """The payload of the intervals, or None as soon as it is clear that it is larger than ``limit_bytes``."""
-    budget = 8.0 * limit_bytes
+def encode_intervals(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]], limit: Limit) -> bytes | None:
+    """The payload of the intervals, or None as soon as it is clear that it is larger than the limit."""
+    bits = 0.0
     encoder = coder.Encoder()
     for below, own in intervals:
         encoder.encode(below, own)
-        budget -= coder.ideal_bits(own)
-        if budget < 0:
+        bits += coder.ideal_bits(own)
+        if bits > 8.0 * limit.bytes:
             return None
     return encoder.payload()
+
+
+def _intervals(
+    kind: int, tokens: NDArray[np.int64], predictor: Predictor, streams: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(cumulative, frequency) of all that a payload of this kind codes, in order."""
+    if kind == archive.MODEL:
+        return token_intervals(tokens, _with_model(predictor), streams)
+    return memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
+
+
+def _with_model(predictor: Predictor) -> ModelPredictor:
+    """ArchiveError where a frame asks for a model and the predictor is a tokenizer only."""
+    if not isinstance(predictor, ModelPredictor):
+        raise ArchiveError(f"a frame needs a model and {predictor.name!r} has none: the archive is damaged")
+    return predictor
 
 
 @lru_cache(maxsize=4)
@@ -122,24 +171,34 @@ def memory_intervals(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of every decision in coding order, some positions at a time."""
     table, memory = _dealt(tokens, streams), _memory(predictor, len(tokens), streams, alone=alone)
-    odds, context = None, None if alone else predictor.start(streams)
-    score = _vocabulary(predictor.token_bytes).odds
-    step = _SCORE_POSITIONS * (16 if alone else 1)
-    for first in range(0, table.shape[1], step):
-        part = table[:, first : first + step]
-        if isinstance(context, ExactContext):
-            odds = context.scores(part, score)
-        elif context is not None:
-            columns = []
-            for position in range(part.shape[1]):
-                columns.append(score(context.next_frequencies(), part[:, position]))
-                context.append(part[:, position])
-            odds = np.stack(columns, 1)
+    if alone:
+        for first in range(0, table.shape[1], _ALONE_POSITIONS):
+            yield memory.intervals(table[:, first : first + _ALONE_POSITIONS])
+        return
+    context, score = _with_model(predictor).start(streams), _vocabulary(predictor.token_bytes).odds
+    scored = _model_odds(context, score, table)
+    for part, odds in scored if predictor.threads == 1 else ahead(scored):
         yield memory.intervals(part, odds)
 
 
+def _model_odds(
+    context: Context, score: Score, table: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int16]]]:
+    """(tokens, the model's log-odds on the way to each), some positions of all streams at a time."""
+    for first in range(0, table.shape[1], _SCORE_POSITIONS):
+        part = table[:, first : first + _SCORE_POSITIONS]
+        if isinstance(context, ExactContext):
+            yield part, context.scores(part, score)
+            continue
+        columns = []
+        for position in range(part.shape[1]):
+            columns.append(score(context.next_frequencies(), part[:, position]))
+            context.append(part[:, position])
+        yield part, np.stack(columns, 1)
+
+
 def token_intervals(
-    tokens: NDArray[np.int64], predictor: Predictor, streams: int
+    tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of every token in coding order, some positions at a time."""
     shortest, longer = divmod(len(tokens), streams)
@@ -197,8 +256,12 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
         data = _unzstd(frame.payload, info.original_bytes)
     else:
         predictor = open_predictor()
-        decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
-        data = predictor.detokenize(decode(frame, predictor))
+        if info.kind == "memory":
+            tokens = _decode_lone_memory_tokens(frame, predictor)
+        else:
+            decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
+            tokens = decode(frame, _with_model(predictor))
+        data = predictor.detokenize(tokens)
     if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
     return data
@@ -216,7 +279,7 @@ def _unzstd(payload: bytes, original_bytes: int) -> bytes:
         raise ArchiveError(f"a zstd frame cannot be decoded ({error}): the archive is damaged") from None
 
 
-def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+def _decode_tokens(frame: Frame, predictor: ModelPredictor) -> NDArray[np.int64]:
     info, decoder = frame.info, coder.Decoder(frame.payload)
     # No token is free, not even the likeliest: all others have at least one unit of the 2^24.
     least_bits = -math.log2(1 - (predictor.vocabulary_size - 1) / FREQUENCY_TOTAL)
@@ -236,16 +299,20 @@ def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
     return tokens
 
 
-def _decode_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
-    info, alone = frame.info, frame.info.kind == "memory"
-    reader = _memory(predictor, info.token_count, info.streams, alone=alone).reader(frame.payload)
+def _decode_lone_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+    info = frame.info
+    reader = _memory(predictor, info.token_count, info.streams, alone=True).reader(frame.payload)
+    bounds = _stream_bounds(info.token_count, info.streams)
+    counts = [min(_ALONE_POSITIONS, int(bounds[1]) - first) for first in range(0, int(bounds[1]), _ALONE_POSITIONS)]
+    table = np.concatenate([reader.next_positions(count) for count in counts], 1)
+    return np.concatenate([table[row, : bounds[row + 1] - bounds[row]] for row in range(info.streams)])
+
+
+def _decode_memory_tokens(frame: Frame, predictor: ModelPredictor) -> NDArray[np.int64]:
+    info = frame.info
+    reader = _memory(predictor, info.token_count, info.streams, alone=False).reader(frame.payload)
     tokens = np.empty(info.token_count, np.int64)
     bounds = _stream_bounds(info.token_count, info.streams)
-    if alone:
-        for position in range(int(bounds[1])):
-            newest = reader.next_tokens()
-            tokens[bounds[: len(newest)] + position] = newest
-        return tokens
     context = predictor.start(info.streams)
     padded = np.zeros(info.streams, np.int64)
     for position in range(int(bounds[1])):

@@ -1,7 +1,7 @@
 """What the codec asks of a predictor: types and two constants. Everything may import it; it imports nothing of ours.
 
-A predictor is a tokenizer and the distribution of each next token. The codec runs many token sequences
-(*streams*) in lockstep: one call gives the distributions of all of them.
+A predictor is a tokenizer and, where it has a model, the distribution of each next token. The codec runs many token
+sequences (*streams*) in lockstep: one call gives the distributions of all of them.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ class Context(Protocol):
 
 
 class Predictor(Protocol):
-    """A tokenizer and a model, loaded and constant. State lives in its contexts."""
+    """What an archive names: a tokenizer, loaded and constant. With no more than this, memory alone predicts."""
 
     @property
     def name(self) -> str:
@@ -52,6 +52,11 @@ class Predictor(Protocol):
     @property
     def parameter_bytes(self) -> int:
         """Bytes of weights and tokenizer that a receiver must already hold, as stored."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """How many threads may work on a text at once, at least 1. Never changes a bit of the output."""
         ...
 
     @property
@@ -71,6 +76,11 @@ class Predictor(Protocol):
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         """The bytes that the tokens stand for, for any tokens in [0, vocabulary_size)."""
         ...
+
+
+@runtime_checkable
+class ModelPredictor(Predictor, Protocol):
+    """A predictor with a model. Its state lives in its contexts."""
 
     def start(self, streams: int) -> Context:
         """A context of ``streams`` streams that have seen nothing."""

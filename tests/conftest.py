@@ -141,6 +141,7 @@ class CountingPredictor:
     name = "count"
     fingerprint = hashlib.sha256(b"counting").digest()
     parameter_bytes = 0
+    threads = 2
     vocabulary_size = 256
     token_bytes = tuple(bytes((i,)) for i in range(256))
 

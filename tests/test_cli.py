@@ -19,13 +19,15 @@ from typer.testing import CliRunner, Result
 
 import llmzip
 from llmzip import archive as archive_format
+from llmzip import codec
 from llmzip.archive import read_info
 from llmzip.cli import compress as compress_command
 from llmzip.cli.app import app
-from llmzip.cli.metering import MeteredPredictor
+from llmzip.cli.metering import bytes_per_token, metered
 from llmzip.codec import compress, decompress
 from llmzip.errors import RoundTripError, UsageError
-from llmzip.predictors import DEFAULT_RUNG, RungCard, embedded_rungs
+from llmzip.levels import DEFAULT_LEVEL, LEVELS
+from llmzip.predictors import DEFAULT_RUNG, RungCard, embedded_rungs, load_predictor
 
 ROOT = Path(llmzip.__file__).parents[1]
 TEXT = (ROOT / "corpora" / "prose-story.txt").read_bytes()[:1500]
@@ -97,7 +99,7 @@ def folder(tmp_path: Path) -> Path:
 
 @needs_nano
 def test_file_and_back(folder: Path) -> None:
-    done = run("compress", "-1", "a.txt", cwd=folder)
+    done = run("compress", "-2", "a.txt", cwd=folder)
     assert (done.returncode, done.stdout) == (0, b"")
     assert names(folder) == {"a.txt", "a.txt.llmz"}
     size = (folder / "a.txt.llmz").stat().st_size
@@ -135,7 +137,7 @@ def test_hostile_names(folder: Path) -> None:
     hostile = ["two words.txt", "-x.txt", "ünïcode.txt"] + (["new\nline.txt"] if os.name == "posix" else [])
     for name in hostile:
         (folder / name).write_bytes(TEXT)
-    done = run("compress", "-1", "--", *hostile, cwd=folder)
+    done = run("compress", "-2", "--", *hostile, cwd=folder)
     assert done.returncode == 0
     assert names(folder) == {"a.txt", *hostile, *(f"{name}.llmz" for name in hostile)}
     assert len(done.stderr.splitlines()) == len(hostile)  # a line each, whatever is in the name
@@ -149,7 +151,7 @@ def test_hostile_names(folder: Path) -> None:
 def test_one_bad_file_does_not_stop_the_others(folder: Path) -> None:
     (folder / "b.txt").write_bytes(b"")
     (folder / "folder").mkdir()
-    done = run("compress", "-1", "absent", "folder", "a.txt", "b.txt", cwd=folder)
+    done = run("compress", "-2", "absent", "folder", "a.txt", "b.txt", cwd=folder)
     assert done.returncode == 2  # the folder; the absent file alone would be 1
     assert names(folder) == {"a.txt", "a.txt.llmz", "b.txt", "b.txt.llmz", "folder"}
     lines = done.stderr.decode().splitlines()
@@ -203,14 +205,14 @@ def test_existing_files_are_kept_unless_forced(folder: Path) -> None:
 @needs_nano
 def test_compress_names_and_refusals(folder: Path) -> None:
     source = folder / "a.txt"
-    result = invoke("compress", "-1", "-f", "-o", source, source)
+    result = invoke("compress", "-2", "-f", "-o", source, source)
     assert result.exit_code == 2 and "same file" in result.stderr
-    assert invoke("compress", "-1", "-o", folder, source).exit_code == 2
+    assert invoke("compress", "-2", "-o", folder, source).exit_code == 2
     (folder / "b.llmz").write_bytes(b"not read")
-    result = invoke("compress", "-1", folder / "b.llmz")
+    result = invoke("compress", "-2", folder / "b.llmz")
     assert result.exit_code == 2 and "already ends in .llmz" in result.stderr
     assert invoke("compress", "-1f", folder / "b.llmz").exit_code == 0
-    result = invoke("compress", "-1", "-o", folder / "absent" / "x", source)
+    result = invoke("compress", "-2", "-o", folder / "absent" / "x", source)
     assert result.exit_code == 1 and f"{folder / 'absent' / 'x'}: No such file" in result.stderr
     assert source.read_bytes() == TEXT
     assert names(folder) == {"a.txt", "b.llmz", "b.llmz.llmz"}
@@ -228,7 +230,7 @@ def test_decompress_names(folder: Path) -> None:
 
 @needs_nano
 def test_rm_removes_the_source_after_success(folder: Path) -> None:
-    assert invoke("compress", "-1", "--rm", folder / "a.txt").exit_code == 0
+    assert invoke("compress", "-2", "--rm", folder / "a.txt").exit_code == 0
     assert names(folder) == {"a.txt.llmz"}
     assert invoke("decompress", "--rm", folder / "a.txt.llmz").exit_code == 0
     assert names(folder) == {"a.txt"}
@@ -247,7 +249,7 @@ def test_rm_keeps_what_the_archive_does_not_hold(folder: Path, monkeypatch: pyte
 
         (folder / "a.txt").write_bytes(TEXT)
         monkeypatch.setattr(compress_command, "_check", change_and_check)
-        result = invoke("compress", "-1", "--rm", folder / "a.txt")
+        result = invoke("compress", "-2", "--rm", folder / "a.txt")
         assert result.exit_code == RoundTripError.exit_code and "nothing was removed" in result.stderr
         assert (folder / "a.txt").read_bytes() == changed
         assert names(folder) == {"a.txt"}
@@ -341,14 +343,34 @@ def test_threads_do_not_change_the_archive_and_levels_choose_the_model(folder: P
         target = folder / threads
         assert invoke("compress", "-m", "nano", "-T", threads, folder / "b.txt", "-o", target).exit_code == 0
     assert (folder / "1").read_bytes() == (folder / "2").read_bytes()
-    for level, name in (("-1", "nano"), ("-f3", "nano"), ("-4", DEFAULT_RUNG), ("--level=9", DEFAULT_RUNG)):
-        result = invoke("compress", level, "-cqf", folder / "a.txt")
-        assert read_info(io.BytesIO(result.stdout_bytes))[0].predictor_name == name
+    for option, number in (("-1", 1), ("-f3", 3), ("-4", 4), ("--level=9", 9), ("-q", DEFAULT_LEVEL)):
+        way = LEVELS[number]
+        result = invoke("compress", option, "-cqf", folder / "b.txt")
+        predictor = load_predictor(way.predictor)
+        assert result.stdout_bytes == codec.compress(data, predictor, stream_tokens=way.stream_tokens)
+
+
+@needs_nano
+def test_without_a_model(folder: Path) -> None:
+    data = (ROOT / "corpora" / "server.log").read_bytes()[:9000]
+    (folder / "a.txt").write_bytes(data)
+    assert run("compress", "-m", "adaptive", "--rm", "a.txt", cwd=folder).returncode == 0
+    assert names(folder) == {"a.txt.llmz"}
+    (described,) = map(json.loads, invoke("info", "--json", folder / "a.txt.llmz").stdout.splitlines())
+    assert described["members"][0]["predictor_name"] == "adaptive"
+    assert [frame["kind"] for frame in described["members"][0]["frames"]] == ["memory"]
+    assert run("test", "a.txt.llmz", cwd=folder).returncode == 0
+    assert run("decompress", "a.txt.llmz", cwd=folder).returncode == 0
+    assert (folder / "a.txt").read_bytes() == data
+    result = invoke("bench", "-m", "adaptive", "--json", folder / "a.txt")
+    report = json.loads(result.stdout)
+    assert [row["codec"] for row in report["rows"]][-1] == "llmzip adaptive"
+    assert report["parameters"][0]["bytes"] == load_predictor("adaptive").parameter_bytes
 
 
 @needs_nano
 def test_verbose_tells_frames(folder: Path) -> None:
-    for arguments in (("compress", "-1v", "a.txt"), ("decompress", "-vf", "a.txt.llmz"), ("test", "-v", "a.txt.llmz")):
+    for arguments in (("compress", "-2v", "a.txt"), ("decompress", "-vf", "a.txt.llmz"), ("test", "-v", "a.txt.llmz")):
         result = invoke(*arguments[:-1], folder / arguments[-1])
         assert result.exit_code == 0
         first, second = result.stderr.splitlines()
@@ -373,20 +395,22 @@ def test_models_that_are_not_there(folder: Path) -> None:
 
 @needs_nano
 def test_metered_predictor_changes_nothing_and_reports_all() -> None:
-    from llmzip.predictors import load_predictor
-
     data = (ROOT / "corpora" / "prose-story.txt").read_bytes()[:9000]
-    nano = load_predictor("nano")
-    for predictor, parts in ((nano, 4000), (CountingPredictor(), 4000)):
+    for predictor in (load_predictor("nano"), load_predictor("adaptive", threads=2), CountingPredictor()):
         reported: list[float] = []
-        metered = MeteredPredictor(predictor, reported.append)
-        archive = compress(data, metered, frame_bytes=parts)
-        assert archive == compress(data, predictor, frame_bytes=parts)
+        archive = compress(data, metered(predictor, reported.append), frame_bytes=4000)
+        assert archive == compress(data, predictor, frame_bytes=4000)
         assert reported == sorted(reported)
-        if predictor is nano:
+        frames = [frame for member in read_info(io.BytesIO(archive)) for frame in member.frames]
+        coded = [frame.original_bytes for frame in frames if frame.token_count]
+        if predictor.name == "nano":
             assert 0.99 * len(data) < reported[-1] < 1.01 * len(data)
+        if predictor.name == "adaptive":
+            assert reported[-1] == sum(coded[:-1]) > 0
         reported.clear()
-        assert decompress(archive, MeteredPredictor(predictor, reported.append, bytes_per_token=1.0)) == data
+        checked = metered(predictor, reported.append, bytes_per_token=bytes_per_token(frames))
+        assert decompress(archive, checked) == data
+        assert not coded or reported[-1] == sum(coded)
 
 
 # -- Output for machines and for people -----------------------------------------------------------------------
@@ -430,6 +454,18 @@ def test_models_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for expected in ("12,345,678", "23,456,789", "12.3", "prose", "web", "markup", "other-", "language", "2.50"):
         assert expected in table
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_levels_are_shown_from_fast_to_strong() -> None:
+    table = invoke("models", "--pareto").stdout
+    assert max(map(len, table.splitlines())) <= 80
+    shown = [int(line.split()[0]) for line in table.splitlines() if line.startswith("-")]
+    assert shown and set(shown) <= {-number for number in LEVELS}
+    for heading in ("level", "model", "memory", "bits per", "receiver"):
+        assert heading in table
+    rows = json.loads(invoke("models", "--pareto", "--json").stdout)["measurements"]
+    assert [row["level"] for row in rows if row["level"]] == [-number for number in shown]
+    assert any(row["on_front"] for row in rows)
 
 
 @needs_nano
@@ -493,7 +529,7 @@ def test_help_and_version(tmp_path: Path) -> None:
         ("compress --output= a.txt", "-o names no file"),
         ("compress -c --rm a.txt", "--rm needs a file"),
         ("compress --rm -", "--rm needs a file"),
-        ("compress -1 -m nano a.txt", "leave one out"),
+        ("compress -2 -m nano a.txt", "leave one out"),
         ("compress --no-such-option", "No such option"),
         ("decompress --frame 1 a.txt", "--frame takes one archive"),
         ("decompress --frame 1 -c", "go back and forth"),
@@ -520,7 +556,7 @@ def test_interruption_leaves_nothing_half_done(folder: Path, number: signal.Sign
     (folder / "big.txt").write_bytes(data)
 
     # Whoever runs the tests in the background may ignore what is to be tested.
-    arguments = after("signal.signal(signal.SIGINT, signal.SIG_DFL)", command("compress", "-1", "--rm", "big.txt"))
+    arguments = after("signal.signal(signal.SIGINT, signal.SIG_DFL)", command("compress", "-2", "--rm", "big.txt"))
     with subprocess.Popen(arguments, cwd=folder, env=environment(), stderr=subprocess.PIPE) as process:
         deadline = time.monotonic() + 120
         while not any(name.startswith(".llmzip-") for name in names(folder)):

@@ -45,9 +45,16 @@ def letters(size: int, seed: int = 0) -> bytes:
     return np.random.default_rng(seed).integers(97, 105, size).astype(np.uint8).tobytes()
 
 
-@pytest.fixture(scope="module", params=["tiny", "counting"])
-def predictor(request: pytest.FixtureRequest, tiny: ExactPredictor, counting: CountingPredictor) -> Predictor:
-    return {"tiny": tiny, "counting": counting}[request.param]
+@pytest.fixture(scope="session")
+def adaptive() -> Predictor:
+    return load_predictor("adaptive", threads=2)
+
+
+@pytest.fixture(scope="module", params=["tiny", "counting", "adaptive"])
+def predictor(
+    request: pytest.FixtureRequest, tiny: ExactPredictor, counting: CountingPredictor, adaptive: Predictor
+) -> Predictor:
+    return {"tiny": tiny, "counting": counting, "adaptive": adaptive}[request.param]
 
 
 @pytest.mark.parametrize("streams", [None, 1, 7, 256])
@@ -158,7 +165,7 @@ def test_a_file_that_changes_its_language_gets_frames_of_several_kinds(
     monkeypatch.setattr(
         codec,
         "encode_token_frame",
-        lambda piece, *rest, memory: None if piece[0] != 97 else frames.encode_token_frame(piece, *rest, memory=False),
+        lambda piece, *rest, **_: None if piece[0] != 97 else frames.encode_token_frame(piece, *rest, memory=False),
     )
     packed = compress(data, counting)
     (member,) = read_info(io.BytesIO(packed))
@@ -436,7 +443,7 @@ def memory_frame(kind: int, data: bytes, predictor: Predictor, streams: int) -> 
     tokens = predictor.tokenize(data)
     streams = min(streams, len(tokens))
     intervals = frames.memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
-    payload = frames.encode_intervals(intervals, limit_bytes=1 << 30)
+    payload = frames.encode_intervals(intervals, frames.Limit(1 << 30))
     assert payload is not None
     frame = archive.pack_frame(kind, data, payload, len(tokens), streams)
     record = archive.read_record(archive.ByteReader(io.BytesIO(frame)))
@@ -495,3 +502,65 @@ def test_short_texts_do_not_load_compiled_code() -> None:
         "llmzip.decompress(llmzip.compress(b'abcb' * 200, p), p); assert 'numba' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).resolve().parent.parent)
+
+
+def test_without_a_model_frames_are_memory_zstd_or_stored(adaptive: Predictor) -> None:
+    kinds = set()
+    noise = np.random.default_rng(0).bytes(3000)
+    for data in (SAMPLE.encode() * 8, SAMPLE.encode(), noise, noise * 3, b"a"):
+        packed = compress(data, adaptive)
+        kinds |= {frame.kind for member in read_info(io.BytesIO(packed)) for frame in member.frames}
+        assert decompress(packed) == data
+        bare = compress(data, adaptive, memory=False)
+        assert {frame.kind for member in read_info(io.BytesIO(bare)) for frame in member.frames} <= {"zstd", "stored"}
+    assert kinds == {"memory", "zstd", "stored"}
+
+
+@given(data=st.binary(max_size=300), repeats=st.integers(1, 30), frame_bytes=st.integers(500, 5000))
+def test_threads_change_no_byte(adaptive: Predictor, data: bytes, repeats: int, frame_bytes: int) -> None:
+    data *= repeats
+    one, three = (load_predictor("adaptive", threads=threads) for threads in (1, 3))
+    packed = compress(data, one, frame_bytes=frame_bytes)
+    assert packed == compress(data, three, frame_bytes=frame_bytes)
+    assert decompress(packed, one) == decompress(packed, three) == data
+
+
+def test_trying_memory_alone_beside_the_model_changes_no_byte(model_folder: Path) -> None:
+    """With one thread one after the other, with more at the same time, each stopping the other."""
+    one, two = (load_exact(model_folder, "tiny", engine="numpy", threads=threads) for threads in (1, 2))
+    for data in (SAMPLE.encode() * 30, letters(6000), np.random.default_rng(3).bytes(6000)):
+        assert compress(data, one) == compress(data, two)
+
+
+def test_an_archive_may_not_ask_for_a_model_that_is_not_there(adaptive: Predictor, tiny: ExactPredictor) -> None:
+    data = SAMPLE.encode() * 2
+    for record in (
+        memory_frame(archive.MODEL_AND_MEMORY, data, tiny, 2),
+        archive.read_record(archive.ByteReader(io.BytesIO(_forced(data, tiny)[17:]))),
+    ):
+        assert isinstance(record, archive.Frame)
+        with pytest.raises(ArchiveError, match="needs a model and 'adaptive' has none"):
+            frames.decode_frame(record, lambda: adaptive)
+
+
+def test_damaged_and_cut_frames_of_memory_alone_are_refused(adaptive: Predictor) -> None:
+    record = memory_frame(archive.MEMORY, SAMPLE.encode() * 3, adaptive, 1)
+    payloads = [record.payload[:length] for length in range(0, len(record.payload) - 4, 29)]
+    for place in range(0, len(record.payload), 29):
+        payloads.append(record.payload[:place] + bytes((record.payload[place] ^ 0x10,)) + record.payload[place + 1 :])
+    for payload in payloads:
+        with pytest.raises(ArchiveError):
+            frames.decode_frame(replace(record, payload=payload), lambda: adaptive)
+
+
+def test_one_frame_of_memory_alone_can_be_read_and_the_rest_recovered(adaptive: Predictor) -> None:
+    data = Path(__file__).read_bytes()[:9000]
+    packed = bytearray(compress(data, adaptive, frame_bytes=3000))
+    (member,) = read_info(io.BytesIO(bytes(packed)))
+    first = member.frames[0].original_bytes
+    assert {frame.kind for frame in member.frames} == {"memory"}
+    assert read_frame(io.BytesIO(bytes(packed)), 0, lambda name: adaptive) == data[:first]
+    packed[member.frames[0].offset + 30] ^= 0x55
+    with pytest.raises(ArchiveError):
+        decompress(bytes(packed), adaptive)
+    assert recover(bytes(packed), adaptive)[0] == data[first:]

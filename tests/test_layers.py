@@ -12,22 +12,35 @@ import llmzip
 
 PACKAGE = Path(llmzip.__file__).parent
 ROOT = "__init__"
-BELOW_CODEC = {"errors", "predictor", "coder", "archive", "memory", "frames", "recovery", "predictors", "engine"}
+BELOW_CODEC = {
+    "errors",
+    "predictor",
+    "parallel",
+    "coder",
+    "archive",
+    "memory",
+    "frames",
+    "recovery",
+    "predictors",
+    "engine",
+}
 MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
+    "parallel": set[str](),
+    "levels": set[str](),
     "coder": {"errors", "predictor"},
     "archive": {"errors", "predictor"},
     "engine": {"errors", "predictor"},
     "memory": {"errors", "predictor"},
-    "predictors": {"errors", "predictor", "engine"},
-    "frames": {"errors", "predictor", "coder", "archive", "memory"},
+    "predictors": {"errors", "predictor", "parallel", "engine"},
+    "frames": {"errors", "predictor", "parallel", "coder", "archive", "memory"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
     "bench": BELOW_CODEC | {"codec", ROOT},
     "training": {"errors", "predictor", "engine", "predictors", "codec"},
-    "cli": BELOW_CODEC | {"codec", "bench", ROOT},
+    "cli": BELOW_CODEC | {"codec", "bench", "levels", ROOT},
     "__main__": {"cli"},
 }
 """Layer (module or package directly below ``llmzip``) -> other layers that it may import."""

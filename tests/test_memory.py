@@ -103,10 +103,15 @@ def deal(tokens: list[int], streams: int) -> NDArray[np.int64]:
     return table
 
 
-def decode(payload: bytes, count: int, streams: int, seed: int | None) -> list[NDArray[np.int64]]:
+def decode(payload: bytes, count: int, streams: int, seed: int | None, chunk: int = 5) -> list[NDArray[np.int64]]:
     reader = Memory(VOCABULARY, count, streams, alone=seed is None).reader(payload)
     length = -(-count // streams)
-    return [reader.next_tokens(None if seed is None else rows(seed + t, streams)) for t in range(length)]
+    if seed is not None:
+        return [reader.next_tokens(rows(seed + t, streams)) for t in range(length)]
+    shortest, longer = divmod(count, streams)
+    parts = [reader.next_positions(min(chunk, length - t)) for t in range(0, length, chunk)]
+    table = np.concatenate(parts, 1)
+    return [table[: streams if t < shortest else longer, t] for t in range(length)]
 
 
 @settings(max_examples=60, deadline=None)
@@ -125,7 +130,7 @@ def test_tokens_come_back_however_they_are_grouped(
     payload = encode(tokens, streams, chunk, seed)
     assert payload == encode(tokens, streams, 1, seed)
     table = deal(tokens, streams)
-    for position, found in enumerate(decode(payload, len(tokens), streams, seed)):
+    for position, found in enumerate(decode(payload, len(tokens), streams, seed, chunk)):
         assert found.tolist() == table[: len(found), position].tolist()
 
 

@@ -1,5 +1,7 @@
 """One contract for every predictor: what the codec relies on, and what an archive's promise rests on."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -9,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmzip.errors import ModelError
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Predictor
-from llmzip.predictors import embedded_rungs, load_embedded, load_predictor
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor
+from llmzip.predictors import ADAPTIVE, embedded_rungs, load_embedded, load_predictor
 from llmzip.predictors.exact import ExactPredictor, group_sizes
 
 RUNGS = [card.name for card in embedded_rungs()]
@@ -30,10 +32,17 @@ HOSTILE = [
 ]
 
 
-@pytest.fixture(scope="module", params=["counting", "tiny", *RUNGS])
+MODELS = ["counting", "tiny", *RUNGS]
+
+
+@pytest.fixture(scope="module")
 def predictor(request: pytest.FixtureRequest, tiny: ExactPredictor, counting: CountingPredictor) -> Predictor:
     made: dict[str, Predictor] = {"tiny": tiny, "counting": counting}
     return made.get(request.param) or load_embedded(request.param, engine="numpy", threads=1)
+
+
+every_predictor = pytest.mark.parametrize("predictor", [*MODELS, ADAPTIVE], indirect=True)
+every_model = pytest.mark.parametrize("predictor", MODELS, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +53,7 @@ def some_tokens(predictor: Predictor) -> Callable[[int, int], "np.ndarray"]:
     return draw
 
 
+@every_predictor
 @pytest.mark.parametrize("data", HOSTILE, ids=lambda data: data[:8].hex())
 def test_any_bytes_come_back_from_tokens(predictor: Predictor, data: bytes) -> None:
     tokens = predictor.tokenize(data)
@@ -53,17 +63,20 @@ def test_any_bytes_come_back_from_tokens(predictor: Predictor, data: bytes) -> N
     assert predictor.detokenize(tokens) == data
 
 
+@every_predictor
 @given(st.data())
 def test_random_bytes_and_text_come_back_from_tokens(predictor: Predictor, data: st.DataObject) -> None:
     raw = data.draw(st.one_of(st.binary(max_size=400), st.text(max_size=200).map(lambda t: t.encode("utf-8"))))
     assert predictor.detokenize(predictor.tokenize(raw)) == raw
 
 
+@every_predictor
 def test_any_tokens_have_bytes(predictor: Predictor) -> None:
     everything = np.arange(predictor.vocabulary_size)
     assert isinstance(predictor.detokenize(everything), bytes)
 
 
+@every_model
 def test_frequencies_are_positive_integers_of_the_agreed_sum(predictor: Predictor, some_tokens: Callable) -> None:
     context = predictor.start(3)
     for column in some_tokens(3, 40).T:
@@ -75,6 +88,7 @@ def test_frequencies_are_positive_integers_of_the_agreed_sum(predictor: Predicto
         context.append(column)
 
 
+@every_model
 def test_a_stream_does_not_feel_its_neighbours(predictor: Predictor, some_tokens: Callable) -> None:
     tokens = some_tokens(4, 30)
     together = predictor.start(4)
@@ -87,6 +101,7 @@ def test_a_stream_does_not_feel_its_neighbours(predictor: Predictor, some_tokens
             context.append(column[row : row + 1])
 
 
+@every_model
 def test_asking_twice_changes_nothing(predictor: Predictor, some_tokens: Callable) -> None:
     context = predictor.start(2)
     for column in some_tokens(2, 5).T:
@@ -94,6 +109,7 @@ def test_asking_twice_changes_nothing(predictor: Predictor, some_tokens: Callabl
         context.append(column)
 
 
+@every_model
 def test_positions_at_once_equal_positions_one_by_one(predictor: Predictor, some_tokens: Callable) -> None:
     """Long enough to slide the window and to move the cache several times for the tiny model."""
     tokens = some_tokens(3, 400 if predictor.vocabulary_size < 1000 else 90)
@@ -125,3 +141,22 @@ def test_an_unknown_name_says_what_there_is() -> None:
         load_predictor("no-such-model")
     with pytest.raises(ModelError, match="name a model folder with -m"):
         load_embedded(".")
+
+
+def test_adaptive_is_the_tokenizer_of_the_embedded_models_and_no_model() -> None:
+    adaptive = load_predictor(ADAPTIVE, threads=3)
+    assert not isinstance(adaptive, ModelPredictor)
+    assert adaptive.name == ADAPTIVE and adaptive.threads == 3
+    for card in embedded_rungs():
+        rung = load_embedded(card.name)
+        assert isinstance(rung, ModelPredictor)
+        assert rung.token_bytes == adaptive.token_bytes and rung.fingerprint != adaptive.fingerprint
+        assert adaptive.parameter_bytes == (card.folder / "tokenizer.json").stat().st_size < rung.parameter_bytes
+
+
+def test_adaptive_loads_no_weights() -> None:
+    program = (
+        "import sys; from llmzip.predictors import load_predictor; load_predictor('adaptive'); "
+        "assert not {'safetensors', 'numba', 'llmzip.engine.model'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -25,12 +25,10 @@ from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, s
 from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
+from llmzip.levels import DEFAULT_LEVEL, LEVELS, Level
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
-
-FAST_LEVELS, FAST_RUNG = 3, "nano"
-"""The levels up to this one choose this embedded model, all others the default one."""
 
 
 class LevelCommand(TyperCommand):
@@ -45,9 +43,14 @@ class LevelCommand(TyperCommand):
         return parser
 
 
-Level = Annotated[
+LevelNumber = Annotated[
     int | None,
-    typer.Option(metavar="1-9", min=1, max=9, help="-1 to -3: the smallest model; -4 to -9: the default one."),
+    typer.Option(
+        metavar="1-9",
+        min=min(LEVELS),
+        max=max(LEVELS),
+        help=f"-1, no model, is the fastest, -9 the smallest; {DEFAULT_LEVEL} if left out. See llmzip models --pareto.",
+    ),
 ]
 Streams = Annotated[
     int | None,
@@ -60,7 +63,7 @@ Streams = Annotated[
 def compress(
     files: Files = None,
     model: Model = None,
-    level: Level = None,
+    level: LevelNumber = None,
     stdout: Stdout = False,
     output: Output = None,
     force: Force = False,
@@ -72,7 +75,8 @@ def compress(
 ) -> None:
     """Compress each FILE to FILE.llmz, or standard input to standard output. Sources are kept.
 
-    -1 to -9 choose an embedded model, -m names one or the folder of another. Whoever decompresses needs the same.
+    -1 to -9 choose an embedded model and how it runs, -m names one (adaptive: none, the text itself teaches) or the
+    folder of another. Whoever decompresses needs the same.
     """
     sources = named_or_standard(files)
     check_targets(sources, stdout=stdout, output=output, remove=remove)
@@ -83,12 +87,12 @@ def compress(
     if not force and STANDARD in targets and stdout_is_terminal():
         raise UsageError("archives are not written to a terminal: name a file with -o, or force it with -f")
 
-    from llmzip.cli.metering import MeteredPredictor
+    from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
-    from llmzip.predictors import DEFAULT_RUNG, load_predictor
+    from llmzip.predictors import load_predictor
 
-    by_level = FAST_RUNG if level is not None and level <= FAST_LEVELS else DEFAULT_RUNG
-    predictor = load_predictor(model or by_level, threads=threads)
+    way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
+    predictor = load_predictor(way.predictor, threads=threads)
     show = is_watched(quiet=quiet)
 
     def compress_one(source: str) -> None:
@@ -97,7 +101,14 @@ def compress(
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
-                    info = compress_file(text, archive, MeteredPredictor(predictor, report), streams=streams)
+                    info = compress_file(
+                        text,
+                        archive,
+                        metered(predictor, report),
+                        streams=streams,
+                        stream_tokens=way.stream_tokens,
+                        memory=way.memory,
+                    )
                 seconds = time.perf_counter() - started
                 if remove:
                     _check(archive, info, source, predictor, show=show)
@@ -135,13 +146,13 @@ class _Comparison(io.BytesIO):
 
 def _check(archive: BinaryIO, info: ArchiveInfo, source: str, predictor: "Predictor", *, show: bool) -> None:
     """Decodes the archive, as written, against the file, as it is now. Raises RoundTripError."""
-    from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+    from llmzip.cli.metering import bytes_per_token, metered
     from llmzip.codec import decompress_file
 
     archive.seek(0)
     label = f"checking {shown(os.path.basename(source))}"
     with open_source(source) as text, byte_bar(label, info.original_bytes, show=show) as report:
-        metered = MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token(info.frames))
-        decompress_file(archive, _Comparison(text), lambda name: metered)
+        checked = metered(predictor, report, bytes_per_token=bytes_per_token(info.frames))
+        decompress_file(archive, _Comparison(text), lambda name: checked)
         if text.read(1):
             raise RoundTripError("the file has grown since it was compressed: nothing was removed")

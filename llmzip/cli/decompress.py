@@ -128,17 +128,17 @@ class _Run:
 
     def decode(self, text: BinaryIO, load: Callable[[str], "Predictor"], *, recover: bool) -> "Decoded":
         """Decodes it to ``text``."""
-        from llmzip.cli.metering import MODEL_KINDS, MeteredPredictor, bytes_per_token
+        from llmzip.cli.metering import bytes_per_token, metered
         from llmzip.codec import decompress_file
 
         frames = [frame for member in self._members for frame in member.frames]
-        modelled_bytes = sum(frame.original_bytes for frame in frames if frame.kind in MODEL_KINDS)
+        coded_bytes = sum(frame.original_bytes for frame in frames if frame.token_count)
         started = time.perf_counter()
         label = title(os.path.basename(self._source))
-        with byte_bar(label, modelled_bytes or None, show=self._show) as report:
+        with byte_bar(label, coded_bytes or None, show=self._show) as report:
 
             def load_metered(name: str) -> "Predictor":
-                return MeteredPredictor(load(name), report, bytes_per_token=bytes_per_token(frames))
+                return metered(load(name), report, bytes_per_token=bytes_per_token(frames))
 
             decoded = decompress_file(self._archive, text, load_metered, recover=recover)
         self._seconds = time.perf_counter() - started

@@ -1,14 +1,70 @@
-"""``llmzip models``: the embedded models and what they cost. Only ``cli`` imports it."""
+"""``llmzip models``: the embedded models, the levels, and what they cost. Only ``cli`` imports it."""
 
 import json
+from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from llmzip.cli.options import Json
 
+Pareto = Annotated[bool, typer.Option("--pareto", help="Show the levels: size against speed, as measured.")]
 
-def models(as_json: Json = False) -> None:
-    """List the embedded models: what a receiver must hold, and bits per byte on held-out text."""
+
+def models(pareto: Pareto = False, as_json: Json = False) -> None:
+    """List the embedded models: what a receiver must hold, and bits per byte on held-out text.
+
+    With --pareto, the levels -1 to -9 and what was measured beside them, from fast to strong.
+    """
+    if pareto:
+        _show_levels(as_json=as_json)
+    else:
+        _show_models(as_json=as_json)
+
+
+def _show_levels(*, as_json: bool) -> None:
+    from llmzip.levels import is_on_front, read_measurements
+    from llmzip.predictors import ADAPTIVE
+
+    measurements, conditions = read_measurements()
+    if as_json:
+        rows = [{"level": one.level, **asdict(one), "on_front": is_on_front(one, measurements)} for one in measurements]
+        typer.echo(json.dumps({**conditions, "measurements": rows}, indent=2))
+        return
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    texts = ", ".join(f"{name} ({size:,} bytes)" for name, size in conditions["texts"].items())
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        caption="* nothing measured is both smaller and as fast to decompress. The receiver's bytes, of weights and "
+        f"tokenizer, are not in the bits. Measured on {texts}; {conditions['machine']}: speeds are 1,000 bytes a "
+        "second of one core's time.",
+        caption_justify="left",
+        pad_edge=False,
+    )
+    for heading in ("level", "model", "memory"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("tokens a\nstream", "bits per\nbyte", "compress\nKB/s", "decompress\nKB/s", "receiver\nbytes"):
+        table.add_column(heading, justify="right")
+    for one in measurements:
+        number = "" if one.level is None else f"-{one.level}"
+        table.add_row(
+            f"{number:2}{' *' if is_on_front(one, measurements) else ''}",
+            one.way.predictor,
+            "yes" if one.way.memory else "no",
+            f"{one.way.stream_tokens:,}" if one.way.predictor != ADAPTIVE else "-",
+            f"{one.bits_per_byte:.3f}",
+            f"{one.compress_kb_per_second:,.1f}",
+            f"{one.decompress_kb_per_second:,.1f}",
+            f"{one.receiver_bytes:,}",
+        )
+    Console(markup=False, highlight=False).print(table)
+
+
+def _show_models(*, as_json: bool) -> None:
     from llmzip.predictors import DEFAULT_RUNG, embedded_rungs
 
     rungs = embedded_rungs()
@@ -25,7 +81,8 @@ def models(as_json: Json = False) -> None:
     kinds = list(dict.fromkeys(kind for rung in rungs for kind in rung.bits_per_byte))
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="* the default. Speed on the machine of the model card; bits per byte of held-out text, by kind.",
+        caption="* the default. Speed on the machine of the model card; bits per byte of held-out text, by kind, "
+        "without memory. Besides, adaptive: no model, only the tokenizer. How they compare: llmzip models --pareto.",
         caption_justify="left",
         pad_edge=False,
     )

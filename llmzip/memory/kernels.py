@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
+import numba.extending
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +50,16 @@ def _inlined(function: Kernel) -> Kernel:
     """Compiled into its callers: a call would copy the thirty arrays of a ``State``."""
     inlined: Kernel = numba.njit(function, nogil=True, inline="always", error_model="numpy")
     return inlined
+
+
+class Tree(NamedTuple):
+    """The way from the root to a token, and the table for a model's log-odds on it: see ``tree`` and ``tables``."""
+
+    order: NDArray[np.int32]
+    middle: NDArray[np.int32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    logarithm: NDArray[np.int64]
 
 
 class State(NamedTuple):
@@ -141,6 +152,34 @@ def _slot_value(entry):  # type: ignore[no-untyped-def]
     if correction >= 32768:
         correction -= 65536
     return np.int64(entry >> np.uint64(48)), correction, np.int64((entry >> np.uint64(16)) & np.uint64(255))
+
+
+@numba.extending.intrinsic
+def _prefetch(typing_context, array, index):  # type: ignore[no-untyped-def]
+    """Asks for the cache line of ``array.flat[index]``; computes nothing. array: contiguous."""
+    from llvmlite import ir
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], function_type)
+        place = builder.bitcast(builder.gep(data, [arguments[1]]), byte)
+        builder.call(function, [place, number(1), number(3), number(1)])  # to write, to keep, data
+        return context.get_dummy_value()
+
+    return numba.types.void(array, numba.types.intp), generate
+
+
+@_inlined
+def _fetch(state, node):  # type: ignore[no-untyped-def]
+    """Has the slots of a node brought from main memory while the node before it is learnt: half of the time is that."""
+    size = state.slots.shape[1]
+    salt = np.uint64(node + 1) * np.uint64(0x9E3779B97F4A7C15)
+    for k in range(CONTEXTS):
+        mixed = (state.hashes[k] ^ salt) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed ^= mixed >> np.uint64(32)
+        _prefetch(state.slots, k * size + np.int64(mixed & np.uint64(size - 1)))  # type: ignore[call-arg]
 
 
 @_inlined
@@ -354,32 +393,7 @@ def odds_along_paths(frequencies, tokens, order, path_start, path_range, table, 
             odds[n, step - start] = (_logarithm(right, table) - _logarithm(left, table)) >> 2
 
 
-@_kernel
-def encode_positions(state, tokens, odds, first, shortest, longer, alone, cumulative, frequency):  # type: ignore[no-untyped-def]
-    """Intervals of all decisions of [streams, n] tokens from position ``first``; returns how many.
-
-    odds: [streams, n, depth] int16; ignored where ``alone``.
-    """
-    count = 0
-    for column in range(tokens.shape[1]):
-        position = first + column
-        for stream in range(tokens.shape[0] if position < shortest else longer):
-            token = tokens[stream, column]
-            _open(state, stream, position, alone)
-            start = state.path_start[token]
-            for step in range(start, state.path_start[token + 1]):
-                depth, node, right = step - start, state.path_node[step], np.int64(state.path_bit[step])
-                own = np.int64(0) if alone else np.int64(odds[stream, column, depth])
-                share = _predict(state, node, depth, own)
-                cumulative[count] = TOTAL - share if right else 0
-                frequency[count] = share if right else TOTAL - share
-                count += 1
-                _learn(state, node, right)
-            _close(state, stream, position, token)
-    return count
-
-
-@_kernel
+@_inlined
 def _decide(coder, words, share):  # type: ignore[no-untyped-def]
     """One decision read from the words of constriction's range coder; -1 where they are none.
 
@@ -387,47 +401,77 @@ def _decide(coder, words, share):  # type: ignore[no-untyped-def]
     """
     lower, width, point = coder[0], coder[1], coder[2]
     scale = width >> np.uint64(24)
-    quantile = (point - lower) // scale
-    if quantile >= np.uint64(TOTAL):
-        return -1
     boundary = np.uint64(TOTAL) - np.uint64(share)
-    right = quantile >= boundary
-    if right:
-        lower += scale * boundary
-        width = scale * np.uint64(share)
-    else:
-        width = scale * boundary
-    if width < np.uint64(1 << 32):
-        lower <<= np.uint64(32)
-        width <<= np.uint64(32)
-        point <<= np.uint64(32)
-        if coder[3] < np.uint64(words.size):
-            point |= np.uint64(words[np.int64(coder[3])])
-        coder[3] += np.uint64(1)
-    coder[0], coder[1], coder[2] = lower, width, point
-    return 1 if right else 0
+    cut, gone = scale * boundary, point - lower
+    answer = -1
+    if gone < scale << np.uint64(24):
+        if gone >= cut:
+            answer = 1
+            lower += cut
+            width = scale * np.uint64(share)
+        else:
+            answer = 0
+            width = cut
+        if width < np.uint64(1 << 32):
+            lower <<= np.uint64(32)
+            width <<= np.uint64(32)
+            point <<= np.uint64(32)
+            if coder[3] < np.uint64(words.size):
+                point |= np.uint64(words[np.int64(coder[3])])
+            coder[3] += np.uint64(1)
+        coder[0], coder[1], coder[2] = lower, width, point
+    return answer
 
 
 @_kernel
-def decode_position(state, frequencies, order, middle, left, right, table, position, active, alone, coder, words):  # type: ignore[no-untyped-def]
-    """Decodes a token of each active stream into the history. frequencies: [streams, vocabulary]. False if it fails."""
-    for stream in range(active):
-        _open(state, stream, position, alone)
-        node, depth, first, whole = np.int64(0), 0, np.int64(0), np.int64(TOTAL)
-        while node >= 0:
-            below, odds = np.int64(0), np.int64(0)
-            if not alone:
-                for i in range(first, middle[node]):
-                    below += frequencies[stream, order[i]]
-                odds = (_logarithm(whole - below, table) - _logarithm(below, table)) >> 2
-            answer = _decide(coder, words, _predict(state, node, depth, odds))
-            if answer < 0:
-                return False
-            _learn(state, node, np.int64(answer))
-            if answer:
-                first, whole, node = np.int64(middle[node]), whole - below, np.int64(right[node])
-            else:
-                whole, node = below, np.int64(left[node])
-            depth += 1
-        _close(state, stream, position, ~node)
-    return True
+def code_positions(state, tree, tokens, odds, first, shortest, longer, alone, intervals, frequencies, coder, words):  # type: ignore[no-untyped-def]
+    """Codes [streams, n] tokens from position ``first``; returns the number of decisions, or -1 if decoding fails.
+
+    One kernel for both directions: they cannot differ, and are compiled once. Encoding, where ``words`` is empty,
+    reads ``tokens`` and odds [streams, n, depth] int16, and writes (cumulative, frequency) of every decision into
+    ``intervals`` [2, decisions]. Decoding writes ``tokens``, from the words of ``coder`` (see ``_decide``) and the
+    model's frequencies [streams, vocabulary], of one position at a time. Where ``alone``, neither odds nor
+    frequencies are looked at.
+    """
+    decoding, count = words.size > 0, 0
+    for column in range(tokens.shape[1]):
+        position = first + column
+        for stream in range(tokens.shape[0] if position < shortest else longer):
+            _open(state, stream, position, alone)
+            _fetch(state, 0)
+            node, depth, start = np.int64(0), 0, np.int64(0)
+            leaf, whole, below, own = np.int64(0), np.int64(TOTAL), np.int64(0), np.int64(0)
+            if not decoding:
+                start = np.int64(state.path_start[tokens[stream, column]])
+            while node >= 0:
+                if not alone:
+                    if decoding:
+                        below = np.int64(0)
+                        for i in range(leaf, tree.middle[node]):
+                            below += frequencies[stream, tree.order[i]]
+                        own = (_logarithm(whole - below, tree.logarithm) - _logarithm(below, tree.logarithm)) >> 2
+                    else:
+                        own = np.int64(odds[stream, column, depth])
+                share = _predict(state, node, depth, own)
+                if decoding:
+                    right = np.int64(_decide(coder, words, share))
+                    if right < 0:
+                        return np.int64(-1)
+                else:
+                    right = np.int64(state.path_bit[start + depth])
+                    intervals[0, count] = TOTAL - share if right else 0
+                    intervals[1, count] = share if right else TOTAL - share
+                count += 1
+                following = np.int64(tree.right[node] if right else tree.left[node])
+                if following >= 0:
+                    _fetch(state, following)
+                _learn(state, node, right)
+                if right:
+                    leaf, whole = np.int64(tree.middle[node]), whole - below
+                else:
+                    whole = below
+                node = following
+                depth += 1
+            tokens[stream, column] = ~node
+            _close(state, stream, position, ~node)
+    return np.int64(count)

@@ -23,6 +23,14 @@ ALONE_WEIGHT = 10000
 """The mixers' first weights, of 2^16; the last where there is no model."""
 
 
+# What a direction or a memory without a model does not look at.
+_NO_ODDS = np.zeros((0, 0, 0), np.int16)
+_NO_FREQUENCIES = np.zeros((0, 0), np.int64)
+_NO_INTERVALS = np.zeros((2, 0), np.int64)
+_NO_CODER = np.zeros(0, np.uint64)
+_NO_WORDS = np.zeros(0, np.uint32)
+
+
 class Vocabulary:
     """The tree and the byte strings of a tokenizer's tokens, in the form that the kernels read."""
 
@@ -34,6 +42,12 @@ class Vocabulary:
     def tree(self) -> TokenTree:
         """Computed on first use."""
         return build_tree(self._token_bytes)
+
+    @cached_property
+    def kernel_tree(self) -> kernels.Tree:
+        """What the kernels need to go down the tree."""
+        tree = self.tree
+        return kernels.Tree(tree.order, tree.middle, tree.left, tree.right, logarithm_table())
 
     @cached_property
     def bytes(self) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
@@ -115,7 +129,12 @@ class Memory:
             mixed=np.zeros((kernels.MIXERS + 1, 2), np.int64),
             counts=np.zeros(1, np.int64),
         )
-        self._position = 0
+        self.streams, self._position = streams, 0
+
+    @property
+    def active_streams(self) -> int:
+        """How many streams have a token at the next position."""
+        return self.streams if self._position < self._shortest else self._longer
 
     def intervals(
         self, tokens: NDArray[np.int64], odds: NDArray[np.int16] | None = None
@@ -125,16 +144,39 @@ class Memory:
         tokens: [streams, n]; the last column counts only for the streams that are that long. odds: [streams, n, depth]
         from ``Vocabulary.odds``; None where the memory is alone.
         """
-        if odds is None:
-            odds = np.zeros((0, 0, 0), np.int16)
         starts = self._vocabulary.tree.path_start
         limit = int((starts[tokens + 1] - starts[tokens]).sum())
-        cumulative, frequency = np.empty(limit, np.int64), np.empty(limit, np.int64)
-        count = kernels.encode_positions(
-            self._state, tokens, odds, self._position, self._shortest, self._longer, self._alone, cumulative, frequency
+        found = np.empty((2, limit), np.int64)
+        count = self._code(np.array(tokens), found, odds=_NO_ODDS if odds is None else odds)
+        return found[0, :count], found[1, :count]
+
+    def _code(
+        self,
+        tokens: NDArray[np.int64],
+        intervals: NDArray[np.int64],
+        *,
+        odds: NDArray[np.int16],
+        frequencies: NDArray[np.int64] = _NO_FREQUENCIES,
+        coder: NDArray[np.uint64] = _NO_CODER,
+        words: NDArray[np.uint32] = _NO_WORDS,
+    ) -> int:
+        """Runs the kernel over the next tokens, [streams, n]."""
+        count = kernels.code_positions(
+            self._state,
+            self._vocabulary.kernel_tree,
+            tokens,
+            odds,
+            self._position,
+            self._shortest,
+            self._longer,
+            self._alone,
+            intervals,
+            frequencies,
+            coder,
+            words,
         )
         self._position += tokens.shape[1]
-        return cumulative[:count], frequency[:count]
+        return int(count)
 
     def reader(self, payload: bytes) -> "MemoryReader":
         """Decodes a payload with this memory, which must be fresh."""
@@ -142,40 +184,35 @@ class Memory:
 
 
 class MemoryReader:
-    """Reads the tokens of a payload, one position of all streams at a time."""
+    """Reads the tokens of a payload, in the order in which they were coded."""
 
     def __init__(self, memory: Memory, payload: bytes) -> None:
         self._memory = memory
-        padded = payload + bytes(-len(payload) % 4)
-        self._words = np.frombuffer(padded, ">u4").astype(np.uint32)
-        first = [*self._words[:2].tolist(), 0, 0][:2]
+        padded = payload.ljust(8, b"\0") + bytes(-len(payload) % 4)
+        self._words = np.frombuffer(padded, ">u4", len(padded) // 4).astype(np.uint32)
+        first = self._words[:2].tolist()
         self._coder = np.array([0, (1 << 64) - 1, (first[0] << 32) | first[1], 2], np.uint64)
 
-    def next_tokens(self, frequencies: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-        """[active streams]: the next token of each. frequencies: [streams, vocabulary] of the model, None without one.
+    def next_tokens(self, frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[active streams]: the next token of each, given what a model says. frequencies: [streams, vocabulary].
 
         Raises ArchiveError.
         """
-        memory = self._memory
-        if frequencies is None:
-            frequencies = np.zeros((0, 0), np.int64)
-        state, tree, position = memory._state, memory._vocabulary.tree, memory._position
-        active = state.history.shape[0] if position < memory._shortest else memory._longer
-        whole = kernels.decode_position(
-            state,
-            frequencies,
-            tree.order,
-            tree.middle,
-            tree.left,
-            tree.right,
-            logarithm_table(),
-            position,
-            active,
-            memory._alone,
-            self._coder,
-            self._words,
+        active = self._memory.active_streams
+        return self._read(1, frequencies)[:active, 0]
+
+    def next_positions(self, count: int) -> NDArray[np.int64]:
+        """[streams, count]: the next tokens of a memory that is alone; what lies beyond a stream's end is 0.
+
+        Raises ArchiveError.
+        """
+        return self._read(count, _NO_FREQUENCIES)
+
+    def _read(self, count: int, frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
+        tokens = np.zeros((self._memory.streams, count), np.int64)
+        decisions = self._memory._code(
+            tokens, _NO_INTERVALS, odds=_NO_ODDS, frequencies=frequencies, coder=self._coder, words=self._words
         )
-        if not whole:
+        if decisions < 0:
             raise ArchiveError("the payload cannot be decoded: the archive is damaged")
-        memory._position += 1
-        return state.history[:active, position].astype(np.int64)
+        return tokens

@@ -1,4 +1,7 @@
-"""The predictors that ship with llmzip, found by name. May import ``engine``, ``predictor`` and ``errors``."""
+"""The predictors that ship with llmzip, found by name.
+
+May import ``engine``, ``predictor``, ``parallel`` and ``errors``.
+"""
 
 import json
 import os
@@ -9,6 +12,11 @@ from llmzip.errors import ModelError
 from llmzip.predictor import Predictor
 
 DEFAULT_RUNG = "small"
+
+ADAPTIVE = "adaptive"
+"""The name of the predictor without a model, whose memory alone predicts."""
+
+_TOKENIZER_RUNG = "nano"  # all embedded rungs have this tokenizer; it is not stored once more for ``adaptive``
 
 _EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
@@ -56,32 +64,36 @@ def _archive_name(folder: Path) -> str:
 
 
 def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
-    """The embedded rung called ``name``. Never looks at a path, so that an archive may say the name."""
+    """The embedded rung called ``name``, or ``adaptive``. Looks at no path, so that an archive may say the name."""
+    if name == ADAPTIVE:
+        from llmzip.predictors.adaptive import AdaptivePredictor
+
+        return AdaptivePredictor(_EMBEDDED / _TOKENIZER_RUNG / "tokenizer.json", name, threads)
+    if name not in _embedded_names():
+        raise ModelError(f"no embedded model is called {name!r} (there are: {_known()}): name a model folder with -m")
     from llmzip.predictors.exact import load_exact
 
-    if name not in _embedded_names():
-        raise ModelError(
-            f"no embedded model is called {name!r} (there are: {', '.join(_embedded_names())}): "
-            "name a model folder with -m"
-        )
     return load_exact(_EMBEDDED / name, name, engine=engine, threads=threads)
 
 
+def _known() -> str:
+    return ", ".join([ADAPTIVE, *_embedded_names()])
+
+
 def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
-    """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``.
+    """The embedded rung called ``name``, ``adaptive``, or the model in the Hugging Face folder ``name``.
 
     engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE"; threads: 0 for all cores. Neither ever changes
     a bit of the output. Raises ModelError.
     """
-    from llmzip.predictors.exact import load_exact
-
     if threads < 0:
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
     name = str(name)
-    if name in _embedded_names():
+    if name == ADAPTIVE or name in _embedded_names():
         return load_embedded(name, engine=engine, threads=threads)
     folder = Path(name)
     if not name or not os.path.isdir(name):
-        known = ", ".join(_embedded_names())
-        raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
+        raise ModelError(f"{name!r} is neither an embedded model ({_known()}) nor a folder: check -m")
+    from llmzip.predictors.exact import load_exact
+
     return load_exact(folder, _archive_name(folder), engine=engine, threads=threads)

@@ -1,10 +1,8 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
+May import ``engine``, ``predictor``, ``parallel``, ``errors`` and the tokenizer beside it.
 """
 
-import hashlib
-import os
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
+from llmzip.parallel import usable_cores
 from llmzip.predictor import Score
 from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
@@ -34,7 +33,7 @@ class Workers:
     """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads or _usable_cores()
+        self.threads = threads or usable_cores()
 
     @cached_property
     def _pool(self) -> "ThreadPoolExecutor":
@@ -54,12 +53,6 @@ class Workers:
             if len(tasks) == 1:
                 return [tasks[0]()]
             return [future.result() for future in [self._pool.submit(task) for task in tasks]]
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class ThreadedStreams:
@@ -98,13 +91,14 @@ def group_sizes(streams: int, threads: int) -> list[int]:
 
 
 class ExactPredictor:
-    """See ``llmzip.predictor.Predictor``; its contexts are ``ExactContext``."""
+    """See ``llmzip.predictor.ModelPredictor``; its contexts are ``ExactContext``."""
 
     def __init__(self, model: ExactModel, tokenizer: ByteTokenizer, name: str, digest: bytes, size: int, threads: int):
         self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
         self.name = name
         self.fingerprint = digest
         self.parameter_bytes = size
+        self.threads = self._workers.threads
         self.vocabulary_size = model.shape.vocabulary_size
         nameless = self.vocabulary_size - tokenizer.size
         self.token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
@@ -129,8 +123,5 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
             f"the tokenizer in {folder} has {tokenizer.size} tokens, its model {weights.shape.vocabulary_size}: "
             "they do not belong together"
         )
-    hasher = hashlib.sha256(weights.digest)
-    for token in tokenizer.token_bytes:
-        hasher.update(len(token).to_bytes(4, "little") + token)
-    size = receiver_bytes(folder)
-    return ExactPredictor(ExactModel(weights, engine), tokenizer, name, hasher.digest(), size, threads)
+    digest = tokenizer.fingerprint(weights.digest)
+    return ExactPredictor(ExactModel(weights, engine), tokenizer, name, digest, receiver_bytes(folder), threads)

@@ -20,7 +20,7 @@ def memory_archive(text: bytes, predictor: ExactPredictor) -> bytes:
         tokens, alone = predictor.tokenize(piece), kind == archive.MEMORY
         streams = 1 if alone else 3
         payload = frames.encode_intervals(
-            frames.memory_intervals(tokens, predictor, streams, alone=alone), limit_bytes=1 << 20
+            frames.memory_intervals(tokens, predictor, streams, alone=alone), frames.Limit(1 << 20)
         )
         assert payload is not None
         frame = archive.pack_frame(kind, piece, payload, len(tokens), streams)

@@ -1,0 +1,70 @@
+"""Levels 1 to 9, from fast to strong: which predictor with how long streams, and what was measured of each.
+
+The table is chosen from measurements (``benchmarks/pareto.py`` writes them to ``levels.json``, beside this file). Knows
+no codec. Imports nothing of ours; ``cli`` imports it.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MEASURED = Path(__file__).with_name("levels.json")
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a level stands for."""
+
+    predictor: str
+    stream_tokens: int = 2048
+    """Tokens for each stream of a frame: shorter streams are more of them, which is faster and compresses less."""
+    memory: bool = True
+
+
+LEVELS = {
+    1: Level("adaptive"),
+    2: Level("nano", 512),
+    3: Level("nano", 2048),
+    4: Level("small", 512),
+    5: Level("small", 1024),
+    6: Level("small", 2048),
+    7: Level("small", 4096),
+    8: Level("small", 8192),
+    9: Level("small", 16384),
+}
+DEFAULT_LEVEL = 6
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One way to compress, on the texts and the machine that ``levels.json`` names."""
+
+    way: Level
+    bits_per_byte: float
+    compress_kb_per_second: float
+    decompress_kb_per_second: float
+    """1,000 bytes of text for each second of one core's time, compressing and decompressing."""
+    receiver_bytes: int
+    """Of weights and tokenizer, which the archive does not hold."""
+
+    @property
+    def level(self) -> int | None:
+        """The level that compresses in this way."""
+        return next((number for number, way in LEVELS.items() if way == self.way), None)
+
+
+def read_measurements() -> tuple[list[Measurement], dict[str, Any]]:
+    """What was measured, fastest to decompress first, and how: texts, machine, versions."""
+    report = json.loads(MEASURED.read_text(encoding="utf-8"))
+    measurements = [Measurement(Level(**row.pop("way")), **row) for row in report.pop("measurements")]
+    return sorted(measurements, key=lambda one: -one.decompress_kb_per_second), report
+
+
+def is_on_front(one: Measurement, others: Sequence[Measurement]) -> bool:
+    """Whether none of the others compresses better and is no slower to decompress."""
+    return not any(
+        other.bits_per_byte < one.bits_per_byte and other.decompress_kb_per_second >= one.decompress_kb_per_second
+        for other in others
+    )

@@ -1,0 +1,32 @@
+"""The predictor without a model: the embedded rungs' tokenizer, so that memory alone codes the text.
+
+Nothing was learnt from other texts but the tokens, which were: their bytes count as what a receiver must hold. May
+import ``predictor``, ``parallel``, ``errors`` and the tokenizer beside it.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.parallel import usable_cores
+from llmzip.predictors.byte_tokenizer import ByteTokenizer
+
+
+class AdaptivePredictor:
+    """See ``llmzip.predictor.Predictor``."""
+
+    def __init__(self, tokenizer_path: Path, name: str, threads: int = 0) -> None:
+        self._tokenizer = ByteTokenizer(tokenizer_path)
+        self.name = name
+        self.fingerprint = self._tokenizer.fingerprint(b"no model")
+        self.parameter_bytes = tokenizer_path.stat().st_size
+        self.threads = threads or usable_cores()
+        self.vocabulary_size = self._tokenizer.size
+        self.token_bytes = tuple(self._tokenizer.token_bytes)
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]:
+        return self._tokenizer.tokenize(data)
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
+        return self._tokenizer.detokenize(tokens)
