@@ -1,6 +1,6 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
+May import ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``errors`` and the tokenizer beside it.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
+from llmzip.memory import first_state
 from llmzip.predictor import Score
 from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
@@ -100,14 +101,22 @@ def group_sizes(streams: int, threads: int) -> list[int]:
 class ExactPredictor:
     """See ``llmzip.predictor.Predictor``; its contexts are ``ExactContext``."""
 
-    def __init__(self, model: ExactModel, tokenizer: ByteTokenizer, name: str, digest: bytes, size: int, threads: int):
+    def __init__(
+        self,
+        model: ExactModel,
+        tokenizer: ByteTokenizer,
+        token_bytes: tuple[bytes, ...],
+        name: str,
+        digest: bytes,
+        size: int,
+        threads: int,
+    ) -> None:
         self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
         self.name = name
         self.fingerprint = digest
         self.parameter_bytes = size
         self.vocabulary_size = model.shape.vocabulary_size
-        nameless = self.vocabulary_size - tokenizer.size
-        self.token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
+        self.token_bytes = token_bytes
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         return self._tokenizer.tokenize(data)
@@ -132,5 +141,8 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
     hasher = hashlib.sha256(weights.digest)
     for token in tokenizer.token_bytes:
         hasher.update(len(token).to_bytes(4, "little") + token)
-    size = receiver_bytes(folder)
-    return ExactPredictor(ExactModel(weights, engine), tokenizer, name, hasher.digest(), size, threads)
+    nameless = weights.shape.vocabulary_size - tokenizer.size
+    token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
+    hasher.update(first_state.digest(token_bytes))
+    size = receiver_bytes(folder) + first_state.stored_bytes(token_bytes)
+    return ExactPredictor(ExactModel(weights, engine), tokenizer, token_bytes, name, hasher.digest(), size, threads)
