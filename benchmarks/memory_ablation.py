@@ -83,7 +83,7 @@ def texts(folder: Path) -> dict[str, bytes]:
     by_kind["python"] = [document.text for document in read_standard_library()]
     for kind, pool in by_kind.items():
         found[f"{kind}, 12 KB"] = rng.choice([text for text in pool if len(text) > 12_000])[:12_000].encode()
-        found[f"{kind}, 60 KB"] = rng.choice([text for text in pool if len(text) > 60_000])[:60_000].encode()
+        found[f"{kind}, 30 KB"] = rng.choice([text for text in pool if len(text) > 30_000])[:30_000].encode()
     for number in range(4):
         found[f"records {number + 1}"] = make_structured(rng.sample(by_kind["web"], 12), 16_000, rng).encode()
     return found
