@@ -33,13 +33,13 @@ MAY_IMPORT = {
     "archive": {"errors", "predictor"},
     "engine": {"errors", "predictor"},
     "memory": {"errors", "predictor"},
-    "predictors": {"errors", "predictor", "parallel", "engine"},
+    "predictors": {"errors", "predictor", "parallel", "engine", "memory"},
     "frames": {"errors", "predictor", "parallel", "coder", "archive", "memory"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
     "bench": BELOW_CODEC | {"codec", ROOT},
-    "training": {"errors", "predictor", "engine", "predictors", "codec"},
+    "training": {"errors", "predictor", "memory", "engine", "predictors", "frames", "codec"},
     "cli": BELOW_CODEC | {"codec", "bench", "levels", ROOT},
     "__main__": {"cli"},
 }
@@ -52,7 +52,7 @@ OUTSIDE = {
 }
 """Library -> where in the package it may be imported; torch outside of training only when it is needed."""
 
-MAY_PRINT = ("cli/", "training/__main__.py")
+MAY_PRINT = ("cli/", "training/__main__.py", "training/memory.py")
 
 NOT_AT_START_UP = {"torch", "transformers", "numba", "tokenizers"}
 """Libraries that take from 0.1 to 3 s to import."""

@@ -1,18 +1,23 @@
 """Memory: the tree, the tables, and that what is coded comes back, with and without a model."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from llmzip import coder
 from llmzip.errors import ArchiveError
-from llmzip.memory.mixing import Memory, Vocabulary
+from llmzip.memory import first_state, kernels
+from llmzip.memory.mixing import Memory, Vocabulary, constant_state
 from llmzip.memory.tables import LIMIT, logarithm_table, squash_table, stretch_table
 from llmzip.memory.tree import build_tree
+from llmzip.predictor import FREQUENCY_TOTAL
+from llmzip.predictors import load_embedded
 
 TOKEN_BYTES = [bytes((i,)) for i in range(256)] + [b"the", b" the", b"\nand", b"", b"ab", b"abc"]
 VOCABULARY = Vocabulary(TOKEN_BYTES)
@@ -172,7 +177,87 @@ def test_damaged_payload_gives_tokens_or_an_error(seed: int | None) -> None:
 
 
 def test_constants_agree() -> None:
-    from llmzip.memory import kernels, tables
-    from llmzip.predictor import FREQUENCY_TOTAL
+    assert kernels.LIMIT == LIMIT and kernels.TOTAL == FREQUENCY_TOTAL
 
-    assert kernels.LIMIT == tables.LIMIT and kernels.TOTAL == FREQUENCY_TOTAL
+
+@pytest.fixture(scope="module")
+def shared() -> Vocabulary:
+    """The tokenizer of the embedded rungs, whose first state was learnt."""
+    return Vocabulary(load_embedded("nano", engine="numpy", threads=1).token_bytes)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_learnt_state_fits_the_kernels(shared: Vocabulary, alone: bool) -> None:
+    state, constant = shared.first_state(alone=alone), constant_state(shared.size, alone=alone)
+    for name, learnt, other in zip(state._fields, state, constant, strict=True):
+        assert learnt.shape == other.shape and learnt.dtype == other.dtype, name
+    assert np.abs(state.weights).max() <= kernels.WEIGHT_LIMIT
+    for part in (state.certainty, state.hit_rate):
+        assert part.min() >= 0 and part.max() < 1 << 20
+    assert (state.unigram & np.uint64(0xFFFFFFFFFFFF) == first_state.UNIGRAM_COUNT << 16).all()
+
+
+def test_the_learnt_state_is_used_for_its_tokenizer_only(shared: Vocabulary) -> None:
+    learnt, constant = shared.first_state(alone=True), constant_state(shared.size, alone=True)
+    assert (learnt.weights != constant.weights).any()
+    other = VOCABULARY.first_state(alone=True)
+    assert (other.weights == constant_state(SIZE, alone=True).weights).all()
+    assert first_state.digest(TOKEN_BYTES) == b"" and first_state.stored_bytes(TOKEN_BYTES) == 0
+
+
+def test_the_file_of_a_state_gives_the_state(shared: Vocabulary, tmp_path: Path) -> None:
+    tokens = load_embedded("nano", engine="numpy", threads=1).token_bytes
+    states = {"alone" if alone else "model": shared.first_state(alone=alone) for alone in (False, True)}
+    first_state.write(states, tokens, kernels.WEIGHT_SETS, tmp_path / "again")
+    assert (tmp_path / "again").stat().st_size < 150_000
+    for name, tensor in first_state._tensors(first_state.PATH).items():
+        again = first_state._tensors(tmp_path / "again")[name]
+        if name.endswith(("nodes", ".weights")):  # the mean node is computed anew, the nodes are rounded to it
+            assert np.abs(again.astype(int) - tensor.astype(int)).max() <= 9
+        else:
+            assert (again == tensor).all(), name
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@settings(max_examples=5)
+@given(tokens=st.lists(st.integers(0, 4095), min_size=1, max_size=40), streams=st.integers(1, 5))
+def test_tokens_come_back_from_a_learnt_state(shared: Vocabulary, tokens: list[int], streams: int, alone: bool) -> None:
+    tokens, streams = tokens * 3, min(streams, len(tokens))
+    table = deal(tokens, streams)
+    rows_at = [np.full((streams, shared.size), (1 << 24) // shared.size) for _ in range(table.shape[1])]
+    odds = np.stack([shared.odds(row, table[:, t]) for t, row in enumerate(rows_at)], 1)
+    memory = Memory(shared, len(tokens), streams, alone=alone)
+    payload = coder.encode(*memory.intervals(table, None if alone else odds))
+    reader = Memory(shared, len(tokens), streams, alone=alone).reader(payload)
+    if alone:
+        assert (reader.next_positions(table.shape[1]) == table).all()
+        return
+    for position, row in enumerate(rows_at):
+        found = reader.next_tokens(row)
+        assert found.tolist() == table[: len(found), position].tolist()
+
+
+def test_what_was_learnt_helps(shared: Vocabulary) -> None:
+    predictor = load_embedded("nano", engine="numpy", threads=1)
+    text = "".join(f'{{"id": {i}, "name": "item {i * 7 % 13}", "done": {i % 3 > 0}}},\n' for i in range(60))
+    tokens = predictor.tokenize(text.encode())[None]
+    learnt, constant = (
+        -np.log2(Memory(shared, tokens.size, 1, alone=True, first=first).intervals(tokens)[1] / FREQUENCY_TOTAL).sum()
+        for first in (None, constant_state(shared.size, alone=True))
+    )
+    assert learnt < 0.98 * constant
+
+
+def test_the_fingerprint_covers_the_first_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = load_embedded("nano", engine="numpy", threads=1)
+    changed = bytearray(first_state._content(first_state.PATH))
+    changed[-1] ^= 1
+    (tmp_path / "other").write_bytes(zstandard.compress(changed))
+    monkeypatch.setattr(first_state, "PATH", tmp_path / "other")
+    after = load_embedded("nano", engine="numpy", threads=1)
+    assert before.fingerprint != after.fingerprint and before.token_bytes == after.token_bytes
+
+
+def test_a_frame_takes_no_more_memory_than_stated() -> None:
+    state = Memory(VOCABULARY, 1 << 21, 256, alone=True)._state
+    assert sum(array.nbytes for array in state) <= 112 << 20

@@ -20,6 +20,7 @@ COUNTERS = CONTEXTS + 1
 PREDICTIONS = 4  # whole tokens: after 4 tokens, after 6, by a match of 4 or more, of 8 or more
 INPUTS = 1 + COUNTERS + PREDICTIONS + COUNTERS
 MIXERS = 2
+WEIGHT_SETS = 128  # of the first mixer; the second has one a node
 CHECK_BITS = 16
 COUNT_LIMIT = 30
 COUNT_LEVELS = 32

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ArchiveError
 from llmzip.memory import kernels
+from llmzip.memory.first_state import FirstState, learnt_state
 from llmzip.memory.tables import logarithm_table, squash_table, stretch_table
 from llmzip.memory.tree import TokenTree, build_tree
 
@@ -55,6 +56,10 @@ class Vocabulary:
         starts = np.concatenate(([0], np.cumsum([len(token) for token in self._token_bytes]))).astype(np.int32)
         return starts, np.frombuffer(b"".join(self._token_bytes) or b"\0", np.uint8).copy()
 
+    def first_state(self, *, alone: bool) -> FirstState:
+        """What a memory begins with: learnt for the tokenizer of the embedded rungs, constant for any other."""
+        return learnt_state(self._token_bytes, alone=alone) or constant_state(self.size, alone=alone)
+
     def odds(self, frequencies: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int16]:
         """[n, depth]: a model's log-odds on the way to each token. frequencies: [n, vocabulary]; tokens: [n]."""
         tree, odds = self.tree, np.zeros((len(tokens), self.tree.depth), np.int16)
@@ -66,6 +71,24 @@ class Vocabulary:
 
 def _slot_bits(token_count: int) -> int:
     return max(12, min(MAXIMUM_SLOT_BITS, (12 * token_count - 1).bit_length()))
+
+
+def constant_state(vocabulary_size: int, *, alone: bool) -> FirstState:
+    """The first state where none was learnt."""
+    weights = np.empty((kernels.MIXERS, max(vocabulary_size, 128), kernels.INPUTS), np.int32)
+    weights[:] = ALONE_WEIGHT if alone else COUNTER_WEIGHT
+    weights[:, :, 0] = 0 if alone else MODEL_WEIGHT
+    if not alone:
+        predictions = 1 + kernels.COUNTERS
+        weights[:, :, predictions : predictions + kernels.PREDICTIONS] = PREDICTION_WEIGHT
+        weights[:, :, predictions + kernels.PREDICTIONS :] = CORRECTION_WEIGHT
+    return FirstState(
+        weights,
+        final_weights=np.full((8, kernels.MIXERS), 65536 // kernels.MIXERS, np.int32),
+        certainty=_first_certainty(),
+        hit_rate=_first_hit_rate(),
+        unigram=np.full(vocabulary_size, 32768 << 48, np.uint64),
+    )
 
 
 def _first_certainty() -> NDArray[np.int32]:
@@ -86,19 +109,15 @@ def _first_hit_rate() -> NDArray[np.int32]:
 class Memory:
     """What one frame has shown so far. Starts empty; used once, to encode or to decode."""
 
-    def __init__(self, vocabulary: Vocabulary, token_count: int, streams: int, *, alone: bool) -> None:
-        """``alone``: there is no model, and what a model gives is not looked at."""
+    def __init__(
+        self, vocabulary: Vocabulary, token_count: int, streams: int, *, alone: bool, first: FirstState | None = None
+    ) -> None:
+        """``alone``: there is no model, and what a model gives is not looked at; ``first``: the vocabulary's own."""
         self._vocabulary, self._alone = vocabulary, alone
         self._shortest, self._longer = divmod(token_count, streams)
         length = self._shortest + (self._longer > 0)
         slots = 1 << _slot_bits(token_count)
-        weights = np.empty((kernels.MIXERS, max(vocabulary.size, 128), kernels.INPUTS), np.int32)
-        weights[:] = ALONE_WEIGHT if alone else COUNTER_WEIGHT
-        weights[:, :, 0] = 0 if alone else MODEL_WEIGHT
-        if not alone:
-            predictions = 1 + kernels.COUNTERS
-            weights[:, :, predictions : predictions + kernels.PREDICTIONS] = PREDICTION_WEIGHT
-            weights[:, :, predictions + kernels.PREDICTIONS :] = CORRECTION_WEIGHT
+        first = first or vocabulary.first_state(alone=alone)
         tree, (byte_start, bytes_of) = vocabulary.tree, vocabulary.bytes
         self._state = kernels.State(
             squash=squash_table(),
@@ -110,15 +129,15 @@ class Memory:
             bytes_of=bytes_of,
             history=np.zeros((streams, length), np.int32),
             slots=np.zeros((kernels.CONTEXTS, slots), np.uint64),
-            unigram=np.full(vocabulary.size, 32768 << 48, np.uint64),
-            certainty=_first_certainty(),
+            unigram=first.unigram.copy(),
+            certainty=first.certainty.copy(),
             followers=np.zeros((2, slots), np.uint64),
-            hit_rate=_first_hit_rate(),
+            hit_rate=first.hit_rate.copy(),
             match_heads=np.full((2, slots), -1, np.int64),
             match_place=np.full((2, streams), -1, np.int64),
             match_length=np.zeros((2, streams), np.int64),
-            weights=weights,
-            final_weights=np.full((8, kernels.MIXERS), 65536 // kernels.MIXERS, np.int32),
+            weights=first.weights.copy(),
+            final_weights=first.final_weights.copy(),
             words=np.zeros((streams, 4), np.uint64),
             places=np.zeros((streams, 3), np.int64),
             lines=np.zeros((streams, 2, kernels.LINE_BYTES), np.int32),
@@ -177,6 +196,11 @@ class Memory:
         )
         self._position += tokens.shape[1]
         return int(count)
+
+    def learnt(self) -> FirstState:
+        """What the parts that have a first state have become."""
+        state = self._state
+        return FirstState(state.weights, state.final_weights, state.certainty, state.hit_rate, state.unigram)
 
     def reader(self, payload: bytes) -> "MemoryReader":
         """Decodes a payload with this memory, which must be fresh."""

@@ -1,6 +1,6 @@
 """The predictors that ship with llmzip, found by name.
 
-May import ``engine``, ``predictor``, ``parallel`` and ``errors``.
+May import ``engine``, ``memory`` (for what a receiver must hold of it), ``predictor``, ``parallel`` and ``errors``.
 """
 
 import json
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmzip.errors import ModelError
+from llmzip.memory import first_state
 from llmzip.predictor import Predictor
 
 DEFAULT_RUNG = "small"
@@ -28,7 +29,7 @@ class RungCard:
     name: str
     parameter_count: int
     stored_bytes: int
-    """Of weights, tokenizer and shape: what a receiver must hold."""
+    """Of weights, tokenizer, shape and the memory's first state: what a receiver must hold."""
     bits_per_byte: dict[str, float]
     """By kind of held-out text, from the model card."""
     decompress_kb_per_second: float
@@ -47,7 +48,8 @@ def embedded_rungs() -> list[RungCard]:
         folder = _EMBEDDED / name
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         bits, speed = card["held_out_bits_per_byte"], card["decompress_kb_per_second"]
-        cards.append(RungCard(name, card["parameters"], receiver_bytes(folder), bits, speed, folder))
+        stored_bytes = receiver_bytes(folder) + first_state.PATH.stat().st_size  # one tokenizer, so one first state
+        cards.append(RungCard(name, card["parameters"], stored_bytes, bits, speed, folder))
     return sorted(cards, key=lambda card: card.parameter_count)
 
 

@@ -1,7 +1,8 @@
 """The predictor without a model: the embedded rungs' tokenizer, so that memory alone codes the text.
 
-Nothing was learnt from other texts but the tokens, which were: their bytes count as what a receiver must hold. May
-import ``predictor``, ``parallel``, ``errors`` and the tokenizer beside it.
+Two things were learnt from other texts, the tokens and the memory's first state: their bytes count as what a receiver
+must hold. May import ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and the tokenizer beside
+it.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 
@@ -19,11 +21,11 @@ class AdaptivePredictor:
     def __init__(self, tokenizer_path: Path, name: str, threads: int = 0) -> None:
         self._tokenizer = ByteTokenizer(tokenizer_path)
         self.name = name
-        self.fingerprint = self._tokenizer.fingerprint(b"no model")
-        self.parameter_bytes = tokenizer_path.stat().st_size
+        self.token_bytes = tuple(self._tokenizer.token_bytes)
+        self.fingerprint = self._tokenizer.fingerprint(b"no model" + first_state.digest(self.token_bytes))
+        self.parameter_bytes = tokenizer_path.stat().st_size + first_state.stored_bytes(self.token_bytes)
         self.threads = threads or usable_cores()
         self.vocabulary_size = self._tokenizer.size
-        self.token_bytes = tuple(self._tokenizer.token_bytes)
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         return self._tokenizer.tokenize(data)

@@ -1,6 +1,7 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``predictor``, ``parallel``, ``errors`` and the tokenizer beside it.
+May import ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and the tokenizer
+beside it.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import load_weights
 from llmzip.errors import ModelError
+from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import Score
 from llmzip.predictors import receiver_bytes
@@ -93,15 +95,23 @@ def group_sizes(streams: int, threads: int) -> list[int]:
 class ExactPredictor:
     """See ``llmzip.predictor.ModelPredictor``; its contexts are ``ExactContext``."""
 
-    def __init__(self, model: ExactModel, tokenizer: ByteTokenizer, name: str, digest: bytes, size: int, threads: int):
+    def __init__(
+        self,
+        model: ExactModel,
+        tokenizer: ByteTokenizer,
+        token_bytes: tuple[bytes, ...],
+        name: str,
+        digest: bytes,
+        size: int,
+        threads: int,
+    ) -> None:
         self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
         self.name = name
         self.fingerprint = digest
         self.parameter_bytes = size
         self.threads = self._workers.threads
         self.vocabulary_size = model.shape.vocabulary_size
-        nameless = self.vocabulary_size - tokenizer.size
-        self.token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
+        self.token_bytes = token_bytes
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         return self._tokenizer.tokenize(data)
@@ -123,5 +133,8 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
             f"the tokenizer in {folder} has {tokenizer.size} tokens, its model {weights.shape.vocabulary_size}: "
             "they do not belong together"
         )
-    digest = tokenizer.fingerprint(weights.digest)
-    return ExactPredictor(ExactModel(weights, engine), tokenizer, name, digest, receiver_bytes(folder), threads)
+    nameless = weights.shape.vocabulary_size - tokenizer.size
+    token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
+    digest = tokenizer.fingerprint(weights.digest + first_state.digest(token_bytes))
+    size = receiver_bytes(folder) + first_state.stored_bytes(token_bytes)
+    return ExactPredictor(ExactModel(weights, engine), tokenizer, token_bytes, name, digest, size, threads)

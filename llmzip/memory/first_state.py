@@ -1,0 +1,127 @@
+"""What the memory knows before a text begins, where that was learnt: a small file for one tokenizer.
+
+All embedded rungs share that tokenizer, and this file; it changes probabilities, so ``digest`` belongs in a predictor's
+fingerprint. Any other tokenizer starts from the constants in ``mixing``. Integers only. Does not load compiled code.
+May import nothing of ours; imported by ``mixing``, ``predictors`` and ``training``.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import zstandard
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+PATH = Path(__file__).with_suffix(".safetensors.zst")
+"""Made by ``python -m llmzip.training.memory``; see ``docs/training.md``. Compressed, since a receiver must hold it."""
+
+_MAXIMUM_BYTES = 1 << 22
+
+UNIT = 16
+"""Of weights and probabilities in the file, in the units of ``kernels.State``."""
+
+NODE_UNIT = 256
+"""Of what each node's weights differ by from those of the mean node."""
+
+UNIGRAM_COUNT = 2
+"""How many observations the learnt probability of each node stands for."""
+
+_TYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "U16": "<u2"}
+
+
+class FirstState(NamedTuple):
+    """The arrays of ``kernels.State`` that do not start from nothing, with the same shapes and units."""
+
+    weights: NDArray[np.int32]
+    final_weights: NDArray[np.int32]
+    certainty: NDArray[np.int32]
+    hit_rate: NDArray[np.int32]
+    unigram: NDArray[np.uint64]
+
+
+def _token_digest(token_bytes: Sequence[bytes]) -> bytes:
+    hasher = hashlib.sha256()
+    for token in token_bytes:
+        hasher.update(len(token).to_bytes(4, "little") + token)
+    return hasher.digest()
+
+
+@cache
+def _content(path: Path) -> bytes:
+    return zstandard.ZstdDecompressor().decompress(path.read_bytes(), max_output_size=_MAXIMUM_BYTES)
+
+
+@cache
+def _tensors(path: Path) -> dict[str, NDArray[np.generic]]:
+    return {
+        name: np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
+        for name, entry in safetensors.deserialize(_content(path))
+    }
+
+
+@lru_cache(maxsize=8)
+def _is_for(token_bytes: tuple[bytes, ...]) -> bool:
+    return _tensors(PATH)["tokens"].tobytes() == _token_digest(token_bytes)
+
+
+def digest(token_bytes: Sequence[bytes]) -> bytes:
+    """SHA-256 of the first state of a tokenizer with these tokens; nothing where it is not learnt but constant."""
+    return hashlib.sha256(_content(PATH)).digest() if _is_for(tuple(token_bytes)) else b""
+
+
+def stored_bytes(token_bytes: Sequence[bytes]) -> int:
+    """What a receiver must hold of a learnt first state for these tokens."""
+    return PATH.stat().st_size if _is_for(tuple(token_bytes)) else 0
+
+
+def learnt_state(token_bytes: Sequence[bytes], *, alone: bool) -> FirstState | None:
+    """The first state learnt for these tokens, with a model or without (``alone``); None where there is none."""
+    if not _is_for(tuple(token_bytes)):
+        return None
+    prefix = "alone." if alone else "model."
+    file = {name.removeprefix(prefix): value for name, value in _tensors(PATH).items() if name.startswith(prefix)}
+    sets, nodes = file["weights"].astype(np.int32) * UNIT, file["nodes"].astype(np.int32) * NODE_UNIT
+    weights = np.zeros((2, len(nodes), sets.shape[1]), np.int32)
+    weights[0, : len(sets) - 1] = sets[:-1]
+    weights[1] = sets[-1] + nodes
+    return FirstState(
+        weights,
+        file["final_weights"].astype(np.int32) * UNIT,
+        file["certainty"].astype(np.int32) * UNIT,
+        file["hit_rate"].astype(np.int32) * UNIT,
+        (file["unigram"].astype(np.uint64) << np.uint64(48)) | (np.uint64(UNIGRAM_COUNT) << np.uint64(16)),
+    )
+
+
+def write(states: dict[str, FirstState], token_bytes: Sequence[bytes], set_count: int, path: Path) -> None:
+    """Writes the file of ``tensors_of``."""
+    content = save(
+        {name: np.ascontiguousarray(value) for name, value in tensors_of(states, token_bytes, set_count).items()}
+    )
+    path.write_bytes(zstandard.ZstdCompressor(level=19).compress(content))
+
+
+def tensors_of(
+    states: dict[str, FirstState], token_bytes: Sequence[bytes], set_count: int
+) -> dict[str, NDArray[np.generic]]:
+    """The file's tensors for the states "model" and "alone", rounded to its units: the inverse of ``learnt_state``.
+
+    set_count: the weight sets of the first mixer.
+    """
+    tensors: dict[str, NDArray[np.generic]] = {"tokens": np.frombuffer(_token_digest(token_bytes), "u1")}
+    for name, state in states.items():
+        mean = state.weights[1].mean(axis=0, keepdims=True)
+        sets = np.concatenate((state.weights[0, :set_count], mean)) / UNIT
+        tensors[f"{name}.weights"] = np.rint(sets).clip(-32768, 32767).astype("<i2")
+        nodes = state.weights[1] - np.rint(mean / UNIT) * UNIT
+        tensors[f"{name}.nodes"] = np.rint(nodes / NODE_UNIT).clip(-128, 127).astype("<i1")
+        tensors[f"{name}.final_weights"] = np.rint(state.final_weights / UNIT).astype("<i2")
+        for part in ("certainty", "hit_rate"):
+            tensors[f"{name}.{part}"] = np.rint(getattr(state, part) / UNIT).clip(0, 65535).astype("<u2")
+        tensors[f"{name}.unigram"] = (state.unigram >> np.uint64(48)).astype("<u2")
+    return tensors
