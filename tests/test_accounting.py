@@ -203,3 +203,22 @@ def test_the_shares_of_an_account_are_shares(count: int, size: int, text: float,
     assert found.parameter_share is not None and 0 < found.parameter_share < 1
     assert math.isclose(found.two_part_bytes, size * count + text * bits / 8)
     assert found.adjusted_bits_per_byte is None and found.break_even_bytes is None
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_examples_of_the_document_run() -> None:
+    import doctest
+
+    failed, run = doctest.testfile(str(ROOT / "docs" / "accounting.md"), module_relative=False, encoding="utf-8")
+    assert run >= 10
+    assert failed == 0
+
+
+def test_the_tables_of_the_document_are_those_of_the_results() -> None:
+    import runpy
+
+    document = (ROOT / "docs" / "accounting.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(ROOT / "benchmarks" / "accounting_tables.py"))
+    assert tables["with_tables"](document) == document, "run benchmarks/accounting_tables.py"
