@@ -227,7 +227,7 @@ def _codec_differences(
     after = measured.codecs[now]
     between_models = across_models and before.kind == after.kind == "predictor"
     if before.kind != after.kind:
-        yield f"{name} is a {after.kind} codec, in the baseline a {before.kind} one"
+        yield f"{name} is of kind {after.kind}, in the baseline {before.kind}"
     if before.fingerprint != after.fingerprint and not between_models:
         yield (
             f"{name} is another model or tokenizer (fingerprint {after.fingerprint[:12]}, in the baseline "
