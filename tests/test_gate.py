@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 import llmzip
 from llmzip.bench import exports, gate
-from llmzip.bench.baseline import Baseline, BaselineCodec, BaselineFile, BaselineRow, baseline_of, read_baseline
+from llmzip.bench.baseline import (
+    Baseline,
+    BaselineCodec,
+    BaselineFile,
+    BaselineRow,
+    baseline_of,
+    identities,
+    read_baseline,
+)
 from llmzip.bench.gate import EXACT, FLOAT, Tolerance, compare, parse_tolerance
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, MeasuredCodec, MeasuredFile, Results, Row
 from llmzip.errors import NotComparableError, UsageError
@@ -69,7 +77,6 @@ def change_codec(measured: Baseline, name: str, **changes: Any) -> Baseline:
 DIFFERENT = {
     "a.txt has other content": change_file(baseline(), "a.txt", sha256="f" * 64),
     "b.c has other content": change_file(baseline(), "b.c", original_bytes=3001),
-    "a.txt is of kind 'web'": change_file(baseline(), "a.txt", kind="web"),
     "llmzip tiny is another model or tokenizer": change_codec(baseline(), "llmzip tiny", fingerprint="cd" * 16),
     "llmzip tiny has format_version 4, in the baseline 3": change_codec(
         baseline(), "llmzip tiny", settings={"format_version": 4}
@@ -177,6 +184,33 @@ def test_without_waterfalls_there_is_no_waterfall() -> None:
     worse = compare(baseline(waterfall=False), baseline(b=201))
     assert worse.codecs[0].waterfall_growth() is None
     assert "waterfall" not in "\n".join(gate.explanation(worse))
+
+
+def test_numbers_that_one_side_lacks_are_no_change() -> None:
+    plain = baseline(waterfall=False)
+    assert compare(plain, baseline()).verdict == "equal" == compare(baseline(), plain).verdict
+    without_ideal = Baseline(
+        plain.files,
+        {
+            name: dataclasses.replace(
+                codec, rows={file: BaselineRow(row.archive_bytes) for file, row in codec.rows.items()}
+            )
+            for name, codec in plain.codecs.items()
+        },
+    )
+    assert compare(plain, without_ideal).verdict == "equal"
+
+
+def test_the_kind_of_a_file_is_todays() -> None:
+    renamed = change_file(baseline(b=201), "b.c", kind="source")
+    assert compare(baseline(), renamed).codecs[0].growth_by_kind() == {"source": 1}
+
+
+def test_what_will_be_measured_is_checked_before() -> None:
+    planned = identities(results().files, results().codecs)
+    assert gate.check_comparable(baseline(), planned) == {"llmzip tiny": "llmzip tiny", "zstd -19": "zstd -19"}
+    with pytest.raises(NotComparableError):
+        gate.check_comparable(change_file(baseline(), "a.txt", sha256="0"), planned)
 
 
 def test_between_models_the_total_is_judged() -> None:

@@ -5,10 +5,20 @@ Sorted, one number a line, no times, no machine, no floating point. Measures and
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from llmzip.bench.results import MICROBITS, SCHEMA, WATERFALL_TERMS, Results, WaterfallTerm
+from llmzip.bench.results import (
+    MICROBITS,
+    SCHEMA,
+    WATERFALL_TERMS,
+    MeasuredCodec,
+    MeasuredFile,
+    Results,
+    Row,
+    WaterfallTerm,
+)
 from llmzip.errors import NotComparableError
 
 BASELINE_SCHEMA = "llmzip-baseline"
@@ -85,19 +95,32 @@ def baseline_of(results: Results) -> Baseline:
     if estimates:
         row = estimates[0]
         raise NotComparableError(f"{row.codec} on {row.file} is an estimate: measure without --quick")
-    files = {file.name: BaselineFile(file.kind, file.original_bytes, file.sha256) for file in results.files}
-    codecs = {}
-    for codec in results.codecs:
-        rows = {
-            row.file: BaselineRow(row.archive_bytes, row.ideal_microbits, row.waterfall_microbits)
-            for row in results.rows
-            if row.codec == codec.name
-        }
-        codecs[codec.name] = BaselineCodec(codec.kind, codec.exact, codec.fingerprint, dict(codec.settings), rows)
     try:
-        return _checked(Baseline(files, codecs))
+        return _checked(identities(results.files, results.codecs, results.rows))
     except ValueError as error:
         raise NotComparableError(f"the bench is not whole ({error}): measure again, to the end") from None
+
+
+def identities(files: Iterable[MeasuredFile], codecs: Iterable[MeasuredCodec], rows: Iterable[Row] = ()) -> Baseline:
+    """What a bench measures, with the rows that there are: none before it begins."""
+    known = list(rows)
+    return Baseline(
+        {file.name: BaselineFile(file.kind, file.original_bytes, file.sha256) for file in files},
+        {
+            codec.name: BaselineCodec(
+                codec.kind,
+                codec.exact,
+                codec.fingerprint,
+                dict(codec.settings),
+                {
+                    row.file: BaselineRow(row.archive_bytes, row.ideal_microbits, row.waterfall_microbits)
+                    for row in known
+                    if row.codec == codec.name
+                },
+            )
+            for codec in codecs
+        },
+    )
 
 
 def read_baseline(text: str) -> Baseline:

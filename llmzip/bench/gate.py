@@ -114,7 +114,7 @@ class CodecComparison:
     @property
     def verdict(self) -> Verdict:
         """ "equal" means every number, also the ideal bits and the waterfall."""
-        if all(file.before == file.after for file in self.files):
+        if not any(_is_changed(file.before, file.after) for file in self.files):
             return "equal"
         total = BaselineRow(self.before_bytes), BaselineRow(self.after_bytes), self.original_bytes
         judged = [total] if self.on_total else [(file.before, file.after, file.original_bytes) for file in self.files]
@@ -168,17 +168,12 @@ def compare(
     """Every codec of the baseline, then and now.
 
     tolerance: None for 0 bytes where a codec is exact and 0.1 % of the bits per byte where it is not. across_models:
-    predictors may differ in fingerprint and name, and totals are judged instead of every file. Raises
-    NotComparableError, naming what differs.
+    predictors may differ in fingerprint and name, and totals are judged instead of every file. Raises as
+    ``check_comparable`` does.
     """
-    pairs = _pairs(baseline, measured, across_models=across_models)
-    differences = [*_file_differences(baseline, measured)]
-    for then, now in pairs.items():
-        differences += _codec_differences(then, baseline.codecs[then], now, measured, across_models=across_models)
-    if differences:
-        raise NotComparableError(_sentence(differences))
+    pairs = check_comparable(baseline, measured, across_models=across_models)
     comparisons = []
-    for baseline_name, name in ((then, now) for then, now in pairs.items() if now is not None):
+    for baseline_name, name in pairs.items():
         before, after = baseline.codecs[baseline_name], measured.codecs[name]
         files = tuple(
             FileComparison(file, entry.kind, entry.original_bytes, before.rows[file], after.rows[file])
@@ -188,6 +183,20 @@ def compare(
         on_total = across_models and after.kind == "predictor"
         comparisons.append(CodecComparison(name, baseline_name, tolerance or usual, files, on_total))
     return Comparison(tuple(comparisons), tuple(name for name in measured.codecs if name not in pairs.values()))
+
+
+def check_comparable(baseline: Baseline, measured: Baseline, *, across_models: bool = False) -> dict[str, str]:
+    """Codec of the baseline -> the codec to compare with it. Looks at identities only, so it needs no rows yet.
+
+    Raises NotComparableError, naming what differs.
+    """
+    pairs = _pairs(baseline, measured, across_models=across_models)
+    differences = [*_file_differences(baseline, measured)]
+    for then, now in pairs.items():
+        differences += _codec_differences(then, baseline.codecs[then], now, measured, across_models=across_models)
+    if differences:
+        raise NotComparableError(_sentence(differences))
+    return {then: now for then, now in pairs.items() if now is not None}
 
 
 def _pairs(baseline: Baseline, measured: Baseline, *, across_models: bool) -> dict[str, str | None]:
@@ -214,8 +223,6 @@ def _file_differences(baseline: Baseline, measured: Baseline) -> Iterable[str]:
             yield f"{name} of the baseline was not measured"
         elif before.sha256 != after.sha256 or before.original_bytes != after.original_bytes:
             yield f"{name} has other content (SHA-256 {after.sha256[:12]}, in the baseline {before.sha256[:12]})"
-        elif before.kind != after.kind:
-            yield f"{name} is of kind {after.kind!r}, in the baseline {before.kind!r}"
 
 
 def _codec_differences(
@@ -246,6 +253,16 @@ def _sentence(differences: list[str]) -> str:
     more = len(differences) - _SHOWN_DIFFERENCES
     rest = f"; and {more} more differences" if more > 0 else ""
     return f"not comparable: {shown}{rest}: measure the same things, or begin anew with --update-baseline"
+
+
+def _is_changed(before: BaselineRow, after: BaselineRow) -> bool:
+    """Whether a number differs that both rows have."""
+    pairs = (
+        (before.archive_bytes, after.archive_bytes),
+        (before.ideal_microbits, after.ideal_microbits),
+        (before.waterfall_microbits, after.waterfall_microbits),
+    )
+    return any(then != now for then, now in pairs if then is not None and now is not None)
 
 
 def explanation(comparison: Comparison) -> list[str]:

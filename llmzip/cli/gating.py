@@ -14,8 +14,19 @@ from llmzip.cli.messages import STANDARD, say, shown
 from llmzip.errors import NotComparableError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from llmzip.bench.baseline import Baseline
     from llmzip.bench.gate import Comparison
+    from llmzip.bench.results import MeasuredCodec, MeasuredFile, Results
+
+Check = Annotated[
+    Path | None,
+    typer.Option("--check", metavar="FILE", help="Compare with this baseline: exit code 1 where a size grew."),
+]
+UpdateBaseline = Annotated[
+    bool, typer.Option("--update-baseline", help="Write the baseline that --check names, instead of failing.")
+]
 
 Tolerance = Annotated[
     str | None,
@@ -96,3 +107,69 @@ def conclude(comparison: "Comparison", baseline: Path) -> int:
     if comparison.verdict == "improved":
         say(f"llmzip: better than {shown(str(baseline))}: keep that with --update-baseline")
     return 0
+
+
+class Gate:
+    """``bench --check``: refuses before the measuring what can be refused, and judges after it."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        update: bool,
+        tolerance: str | None,
+        across_models: bool,
+        exports: list[str] | None,
+    ) -> None:
+        """Reads the baseline. Raises UsageError and NotComparableError."""
+        from llmzip.bench.gate import parse_tolerance
+
+        if path is None and (update or tolerance is not None or across_models):
+            raise UsageError("--update-baseline, --tolerance and --across-models need a baseline: name it with --check")
+        self._path, self._update, self._across_models = path, update, across_models
+        self._tolerance = None if tolerance is None else parse_tolerance(tolerance)
+        self._exports = parse_exports(exports)
+        self._baseline: Baseline | None = None
+        if path is not None:
+            self._baseline = self._old_baseline(path) if update else read_side(path)
+
+    @staticmethod
+    def _old_baseline(path: Path) -> "Baseline | None":
+        """What an update can be compared with, if anything."""
+        try:
+            return read_side(path)
+        except (UsageError, NotComparableError):
+            return None
+
+    def check_planned(self, files: "Iterable[MeasuredFile]", codecs: "Iterable[MeasuredCodec]") -> None:
+        """Refuses a bench that could not be compared, before it takes its time."""
+        from llmzip.bench.baseline import identities
+        from llmzip.bench.gate import check_comparable
+
+        if self._baseline is not None and not self._update:
+            check_comparable(self._baseline, identities(files, codecs), across_models=self._across_models)
+
+    def conclude(self, results: "Results") -> int:
+        """Compares, explains on stderr, writes what was asked for, and returns the exit code."""
+        from llmzip.bench.baseline import baseline_of
+        from llmzip.bench.gate import compare, explanation
+
+        if self._path is None and not self._exports and not os.environ.get("GITHUB_STEP_SUMMARY"):
+            return 0
+        measured, comparison = baseline_of(results), None
+        if self._baseline is not None:
+            try:
+                comparison = compare(
+                    self._baseline, measured, tolerance=self._tolerance, across_models=self._across_models
+                )
+            except NotComparableError:
+                if not self._update:
+                    raise
+        for line in explanation(comparison) if comparison else ():
+            say(shown(line))
+        write_exports(self._exports, measured, comparison)
+        if self._path is not None and self._update:
+            write_text(self._path, measured.to_json())
+            say(f"llmzip: {shown(str(self._path))} is the new baseline: commit it")
+            return 0
+        return conclude(comparison, self._path) if comparison and self._path else 0
