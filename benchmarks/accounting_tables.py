@@ -46,9 +46,7 @@ def fair_rival_table() -> str:
     cards = {rung.name: rung.bits_per_byte for rung in embedded_rungs()}
     names = [codec.name for codec in results.codecs]
     groups = {"corpora, all files": [file.name for file in results.files if file.name.startswith("corpora/")]}
-    groups |= {
-        f"held-out {file.kind}": [file.name] for file in results.files if not file.name.startswith("corpora/")
-    }
+    groups |= {f"held-out {file.kind}": [file.name] for file in results.files if not file.name.startswith("corpora/")}
     lines = ["| text | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
     for label, members in groups.items():
         figures = []
