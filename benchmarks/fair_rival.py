@@ -2,9 +2,8 @@
 
 ``python benchmarks/fair_rival.py SHARDS FILE…`` draws, for each embedded rung, a sample of the training text as long as
 the rung's stored weights, gives it to zstd -19 (a prefix, as ``zstd --patch-from`` does) and to xz -9e (a preset
-dictionary of liblzma, which only its raw format has), and measures both with and without it on the files; the rungs
-themselves on files below 64 KiB. Every archive is decoded and compared. Writes ``results/fair-rival.json``. Corpora and
-held-out texts are measured, never sampled.
+dictionary of liblzma, which only its raw format has), and measures both with and without it on the files. Every archive
+is decoded and compared. Writes ``results/fair-rival.json``. Corpora and held-out texts are measured, never sampled.
 
 The sample: pieces of 512 bytes from random places of what the rungs are trained on, by a fixed seed. On validation text
 they did no worse than longer pieces. Documents lie shuffled over the shards, so three of the fifteen and a fifth of the
@@ -25,16 +24,13 @@ from pathlib import Path
 
 import zstandard
 
-import llmzip
 from llmzip.bench.results import MeasuredCodec, MeasuredFile, Results, Row
-from llmzip.predictors import embedded_rungs, load_predictor
+from llmzip.predictors import embedded_rungs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "fair-rival.json"
 SEED = 20261124
 PIECE_BYTES = 512
 SHARDS, ALL_SHARDS = 3, 15
-MODELS_UP_TO = 1 << 16
-"""Bytes of a file up to which the rungs are measured too: for longer ones there are the model cards."""
 
 Coder = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
 
@@ -64,14 +60,21 @@ def sample(documents: Sequence[bytes], size: int, seed: int = SEED) -> bytes:
 
 def zstd_primed(prefix: bytes, level: int = 19) -> Coder:
     """zstd with ``prefix`` in its window before the text begins: the bytes of ``zstd --patch-from``, but its check."""
-    held = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+    @cache
+    def held(window_log: int) -> tuple[zstandard.ZstdCompressionDict, zstandard.ZstdCompressionParameters]:
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=1 << window_log)
+        prepared = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        prepared.precompute_compress(compression_params=parameters)  # once for all files, with the same result
+        return prepared, parameters
 
     def compress(data: bytes) -> bytes:
         # The window must reach from the end of the text to the beginning of the prefix.
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=len(prefix) + len(data))
-        return zstandard.ZstdCompressor(dict_data=held, compression_params=parameters).compress(data)
+        prepared, parameters = held((len(prefix) + len(data) - 1).bit_length())
+        return zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters).compress(data)
 
-    return compress, zstandard.ZstdDecompressor(dict_data=held, max_window_size=1 << 31).decompress
+    raw = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    return compress, zstandard.ZstdDecompressor(dict_data=raw, max_window_size=1 << 31).decompress
 
 
 class _Options(ctypes.Structure):
@@ -160,29 +163,17 @@ def rivals(documents: Sequence[bytes]) -> list[tuple[MeasuredCodec, Coder]]:
     return found
 
 
-def _model(rung: str) -> Coder:
-    predictor = load_predictor(rung, threads=1)
-    return lambda data: llmzip.compress(data, predictor), lambda archive: llmzip.decompress(archive, predictor)
-
-
-def _described(rung: str) -> MeasuredCodec:
-    return MeasuredCodec(f"llmzip {rung}", "predictor", {}, fingerprint=load_predictor(rung).fingerprint.hex())
-
-
 def main() -> None:
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
     shards, *names = sys.argv[1:]
     codecs = rivals(training_text(Path(shards)))
-    codecs += [(_described(rung.name), _model(rung.name)) for rung in embedded_rungs()]
     files, rows = [], []
     for path in map(Path, names):
         data = path.read_bytes()
         name = f"{path.parent.name}/{path.name}"
         files.append(MeasuredFile(name, path.stem, len(data), hashlib.sha256(data).hexdigest()))
         for codec, (compress, decompress) in codecs:
-            if codec.kind == "predictor" and len(data) > MODELS_UP_TO:
-                continue
             started = time.perf_counter()
             archive = compress(data)
             compressed = time.perf_counter()
@@ -191,9 +182,9 @@ def main() -> None:
             seconds = round(compressed - started, 3), round(time.perf_counter() - compressed, 3)
             rows.append(Row(name, codec.name, len(data), len(archive), None, *seconds, None))
             print(f"{name}  {codec.name}  {rows[-1].bits_per_byte:.3f}", file=sys.stderr, flush=True)
-    made = {"script": "benchmarks/fair_rival.py", "shards": SHARDS}
-    results = Results(tuple(files), tuple(codec for codec, _ in codecs), tuple(rows), made)
-    RESULTS.write_text(results.to_json(), encoding="utf-8", newline="\n")
+        made = {"script": "benchmarks/fair_rival.py", "shards": SHARDS}
+        results = Results(tuple(files), tuple(codec for codec, _ in codecs), tuple(rows), made)
+        RESULTS.write_text(results.to_json(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The workflow of ``docs/gate.md`` in a temporary repository: every way a gate can end, by the commands printed there."""
+"""The workflow of ``docs/gate.md`` in a temporary repository: every way a gate can end, by its own commands."""
 
 import json
 import os
