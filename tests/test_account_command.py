@@ -61,10 +61,9 @@ def test_a_model_by_numbers_is_accounted_for_like_the_published_one() -> None:
 
 
 def test_tokens_and_their_size_give_the_text() -> None:
-    (found,) = json.loads(
-        invoke("--parameters", "1e6", "--bytes-per-parameter", "4", "--training-tokens", "1e8", "--bytes-per-token", "4",
-               "--bpb", "1.0", "--codec-bpb", "2.0", "--original-bytes", "1e6", "--receiver-bytes", "5e6", "--json").stdout
-    )  # fmt: skip
+    text = ("--training-tokens", "1e8", "--bytes-per-token", "4", "--original-bytes", "1e6")
+    model = ("--parameters", "1e6", "--bytes-per-parameter", "4", "--receiver-bytes", "5e6")
+    (found,) = json.loads(invoke(*text, *model, "--bpb", "1.0", "--codec-bpb", "2.0", "--json").stdout)
     assert found["training_ratio"] == 100.0
     assert found["two_part_bytes"] == 4e6 + 4e8 / 8
     assert found["break_even_bytes"] == 8 * 5e6
