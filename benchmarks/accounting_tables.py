@@ -1,7 +1,7 @@
 """The tables of ``docs/accounting.md``: ``python benchmarks/accounting_tables.py`` rewrites them in place.
 
-From the cards and logs of the embedded rungs, and from ``results/fair-rival.json``. A test fails when the document says
-anything else.
+From the cards and logs of the embedded rungs, ``results/fair-rival.json`` and ``results/corpora.json``. A test fails when
+the document says anything else.
 """
 
 import re
@@ -14,6 +14,7 @@ from llmzip.predictors import embedded_rungs
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "accounting.md"
 FAIR_RIVAL = ROOT / "benchmarks" / "results" / "fair-rival.json"
+CORPORA = ROOT / "benchmarks" / "results" / "corpora.json"
 
 
 def rung_table() -> str:
@@ -41,25 +42,27 @@ def rung_table() -> str:
 
 
 def fair_rival_table() -> str:
-    """Bits per byte of plain and primed codecs, beside those of the models (of held-out texts from their cards)."""
-    results = Results.from_json(FAIR_RIVAL.read_text(encoding="utf-8"))
-    cards = {rung.name: rung.bits_per_byte for rung in embedded_rungs()}
-    names = [codec.name for codec in results.codecs]
-    groups = {"corpora, all files": [file.name for file in results.files if file.name.startswith("corpora/")]}
-    groups |= {f"held-out {file.kind}": [file.name] for file in results.files if not file.name.startswith("corpora/")}
-    lines = ["| text | " + " | ".join(names) + " |", "|---|" + "--:|" * len(names)]
-    for label, members in groups.items():
-        figures = []
-        for name in names:
-            rows = [row for row in results.rows if row.codec == name and row.file in members]
-            card = cards.get(name.removeprefix("llmzip "), {})
-            if rows:
-                figures.append(f"{8 * sum(r.archive_bytes for r in rows) / sum(r.original_bytes for r in rows):.3f}")
-            else:
-                kind = label.removeprefix("held-out ")
-                figures.append(f"{card[kind]:.3f}" if kind in card else "-")
-        lines.append(f"| {label} | " + " | ".join(figures) + " |")
+    """Bits per byte of plain and primed codecs; beside them the models, of held-out texts from their cards."""
+    rivals, models = (Results.from_json(path.read_text(encoding="utf-8")) for path in (FAIR_RIVAL, CORPORA))
+    rungs = {f"llmzip {rung.name}": rung for rung in embedded_rungs()}
+    names = [codec.name for codec in rivals.codecs]
+    lines = ["| text | " + " | ".join([*names, *rungs]) + " |", "|---|" + "--:|" * (len(names) + len(rungs))]
+    corpora = {file.name for file in rivals.files if file.name.startswith("corpora/")}
+    figures = [_rate(rivals, name, corpora) for name in names] + [_rate(models, name, None) for name in rungs]
+    lines.append(f"| corpora, {len(corpora)} files | " + " | ".join(figures) + " |")
+    for file in rivals.files:
+        if file.name not in corpora:
+            figures = [_rate(rivals, name, {file.name}) for name in names]
+            figures += [f"{rung.bits_per_byte[file.kind]:.3f}" for rung in rungs.values()]
+            lines.append(f"| held-out {file.kind} | " + " | ".join(figures) + " |")
     return "\n".join(lines)
+
+
+def _rate(results: Results, codec: str, files: set[str] | None) -> str:
+    rows = [row for row in results.rows if row.codec == codec and (files is None or row.file in files)]
+    if not rows:
+        return "-"
+    return f"{8 * sum(row.archive_bytes for row in rows) / sum(row.original_bytes for row in rows):.3f}"
 
 
 def with_tables(document: str) -> str:
