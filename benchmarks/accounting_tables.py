@@ -1,7 +1,7 @@
 """The tables of ``docs/accounting.md``: ``python benchmarks/accounting_tables.py`` rewrites them in place.
 
-From the cards and logs of the embedded rungs, ``results/fair-rival.json`` and ``results/corpora.json``. A test fails when
-the document says anything else.
+From the cards and logs of the embedded rungs, ``results/fair-rival.json`` and ``results/corpora.json``. A test fails
+when the document says anything else.
 """
 
 import re
