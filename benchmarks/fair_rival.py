@@ -17,22 +17,19 @@ import itertools
 import lzma
 import random
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import zstandard
-
-from llmzip.bench.results import MeasuredCodec, MeasuredFile, Results, Row
+from llmzip.bench.codecs import Classical, Codec, classical_codec, primed_zstd
+from llmzip.bench.measuring import measure_row
+from llmzip.bench.results import MeasuredCodec, MeasuredFile, Results
 from llmzip.predictors import embedded_rungs
 
 RESULTS = Path(__file__).resolve().parent / "results" / "fair-rival.json"
 SEED = 20261124
 PIECE_BYTES = 512
 SHARDS, ALL_SHARDS = 3, 15
-
-Coder = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
 
 
 def training_text(folder: Path) -> list[bytes]:
@@ -56,25 +53,6 @@ def sample(documents: Sequence[bytes], size: int, seed: int = SEED) -> bytes:
         pieces.append(document[start : start + PIECE_BYTES][: size - done])
         done += len(pieces[-1])
     return b"".join(pieces)
-
-
-def zstd_primed(prefix: bytes, level: int = 19) -> Coder:
-    """zstd with ``prefix`` in its window before the text begins: the bytes of ``zstd --patch-from``, but its check."""
-
-    @cache
-    def held(window_log: int) -> tuple[zstandard.ZstdCompressionDict, zstandard.ZstdCompressionParameters]:
-        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=1 << window_log)
-        prepared = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-        prepared.precompute_compress(compression_params=parameters)  # once for all files, with the same result
-        return prepared, parameters
-
-    def compress(data: bytes) -> bytes:
-        # The window must reach from the end of the text to the beginning of the prefix.
-        prepared, parameters = held((len(prefix) + len(data) - 1).bit_length())
-        return zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters).compress(data)
-
-    raw = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    return compress, zstandard.ZstdDecompressor(dict_data=raw, max_window_size=1 << 31).decompress
 
 
 class _Options(ctypes.Structure):
@@ -102,8 +80,9 @@ def _liblzma() -> ctypes.CDLL | None:
     return ctypes.CDLL(name) if name else None
 
 
-def xz_primed(prefix: bytes, preset: int = 9 | lzma.PRESET_EXTREME) -> Coder | None:
+def primed_xz(name: str, prefix: bytes) -> Classical | None:
     """xz's LZMA2 with ``prefix`` as preset dictionary, after the length of the text. None without a liblzma."""
+    preset = 9 | lzma.PRESET_EXTREME
     library = _liblzma()
     if library is None:
         return None
@@ -135,31 +114,19 @@ def xz_primed(prefix: bytes, preset: int = 9 | lzma.PRESET_EXTREME) -> Coder | N
             raise RuntimeError(f"liblzma failed with {code}")
         return out.raw
 
-    return compress, decompress
+    settings: dict[str, str | int] = {"level": 9, "extreme": 1, "prefix_sha256": hashlib.sha256(prefix).hexdigest()}
+    description = MeasuredCodec(name, "classical", settings, receiver_bytes={"prefix": len(prefix)})
+    return Classical(description, compress, decompress)
 
 
-def rivals(documents: Sequence[bytes]) -> list[tuple[MeasuredCodec, Coder]]:
+def rivals(documents: Sequence[bytes]) -> list[Codec]:
     """The plain codecs, and one of each primed for every embedded rung."""
-    zstd_version = ".".join(map(str, zstandard.ZSTD_VERSION))
-    plain_zstd = zstandard.ZstdCompressor(level=19).compress, zstandard.ZstdDecompressor().decompress
-    plain_xz = lambda data: lzma.compress(data, preset=9 | lzma.PRESET_EXTREME), lzma.decompress  # noqa: E731
-    found: list[tuple[MeasuredCodec, Coder]] = [
-        (MeasuredCodec("zstd -19", "classical", {"version": zstd_version, "level": 19}), plain_zstd),
-        (MeasuredCodec("xz -9e", "classical", {"level": 9, "extreme": 1}), plain_xz),
-    ]
+    found: list[Codec] = [classical_codec("zstd -19"), classical_codec("xz -9e")]
     for rung in embedded_rungs():
-        size = (rung.folder / "model.safetensors").stat().st_size
-        prefix = sample(documents, size)
-        settings: dict[str, str | int] = {
-            "seed": SEED,
-            "piece_bytes": PIECE_BYTES,
-            "prefix_sha256": hashlib.sha256(prefix).hexdigest(),
-        }
-        held = {"prefix": size}
-        for name, coder in (("zstd -19", zstd_primed(prefix)), ("xz -9e", xz_primed(prefix))):
-            if coder is not None:
-                codec = MeasuredCodec(f"{name}, primed as {rung.name}", "classical", settings, receiver_bytes=held)
-                found.append((codec, coder))
+        prefix = sample(documents, (rung.folder / "model.safetensors").stat().st_size)
+        found.append(primed_zstd(f"zstd -19, primed as {rung.name}", 19, prefix))
+        if primed := primed_xz(f"xz -9e, primed as {rung.name}", prefix):
+            found.append(primed)
     return found
 
 
@@ -173,17 +140,11 @@ def main() -> None:
         data = path.read_bytes()
         name = f"{path.parent.name}/{path.name}"
         files.append(MeasuredFile(name, path.stem, len(data), hashlib.sha256(data).hexdigest()))
-        for codec, (compress, decompress) in codecs:
-            started = time.perf_counter()
-            archive = compress(data)
-            compressed = time.perf_counter()
-            if decompress(archive) != data:
-                raise SystemExit(f"{codec.name} does not give {path} back")
-            seconds = round(compressed - started, 3), round(time.perf_counter() - compressed, 3)
-            rows.append(Row(name, codec.name, len(data), len(archive), None, *seconds, None))
-            print(f"{name}  {codec.name}  {rows[-1].bits_per_byte:.3f}", file=sys.stderr, flush=True)
-        made = {"script": "benchmarks/fair_rival.py", "shards": SHARDS}
-        results = Results(tuple(files), tuple(codec for codec, _ in codecs), tuple(rows), made)
+        for codec in codecs:
+            rows.append(measure_row(codec, data, name))
+            print(f"{name}  {codec.description.name}  {rows[-1].bits_per_byte:.3f}", file=sys.stderr, flush=True)
+        made = {"script": "benchmarks/fair_rival.py", "shards": SHARDS, "seed": SEED, "piece_bytes": PIECE_BYTES}
+        results = Results(tuple(files), tuple(codec.description for codec in codecs), tuple(rows), made)
         RESULTS.write_text(results.to_json(), encoding="utf-8", newline="\n")
 
 

@@ -6,14 +6,17 @@ command-line tool but for its container. May import the codec and what lies belo
 """
 
 import bz2
+import hashlib
 import lzma
 import re
 import shlex
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from shutil import which
 from typing import Any, Protocol
 
@@ -92,7 +95,11 @@ def _refuse(name: str, options: Sequence[str]) -> None:
 
 
 def _zstd(name: str, level: int, options: list[str]) -> Classical:
-    """One frame that says its content's size."""
+    """One frame that says its content's size. With --patch-from=FILE, what a receiver who holds the file needs."""
+    prefixes = [option.partition("=")[2] for option in options if option.startswith("--patch-from=")]
+    if prefixes:
+        _refuse(name, [option for option in options if not option.startswith("--patch-from=")])
+        return primed_zstd(name, level, _held(prefixes[-1]))
     longs = [found[1] for option in options if (found := re.fullmatch(r"--long(?:=(\d+))?", option))]
     _refuse(name, [option for option in options if not option.startswith("--long") and option != "--ultra"])
     window_log = int(longs[0] or 27) if longs else 0
@@ -110,6 +117,42 @@ def _zstd(name: str, level: int, options: list[str]) -> Classical:
     library = ".".join(map(str, zstandard.ZSTD_VERSION))
     settings = _described(name, f"zstd {library}", level=level, window_log=window_log)
     return Classical(settings, compress, lambda archive: zstandard.ZstdDecompressor().decompress(archive))
+
+
+def primed_zstd(name: str, level: int, prefix: bytes) -> Classical:
+    """zstd with ``prefix`` in its window before the text begins: the bytes of ``zstd --patch-from``, but its check."""
+
+    @cache
+    def held(window_log: int) -> tuple[zstandard.ZstdCompressionDict, zstandard.ZstdCompressionParameters]:
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=1 << window_log)
+        prepared = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+        prepared.precompute_compress(compression_params=parameters)  # once for all files, with the same result
+        return prepared, parameters
+
+    def compress(data: bytes) -> bytes:
+        # The window must reach from the end of the text to the beginning of the prefix.
+        prepared, parameters = held((len(prefix) + len(data) - 1).bit_length())
+        return zstandard.ZstdCompressor(dict_data=prepared, compression_params=parameters).compress(data)
+
+    library = ".".join(map(str, zstandard.ZSTD_VERSION))
+    settings: dict[str, str | int] = {
+        "library": f"zstd {library}",
+        "level": level,
+        "prefix_sha256": hashlib.sha256(prefix).hexdigest(),
+    }
+    description = MeasuredCodec(name, "classical", settings, receiver_bytes={"prefix": len(prefix)})
+    raw = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    decompressor = zstandard.ZstdDecompressor(dict_data=raw, max_window_size=1 << _LARGEST_WINDOW_LOG)
+    return Classical(description, compress, decompressor.decompress)
+
+
+def _held(name: str) -> bytes:
+    try:
+        if prefix := Path(name).read_bytes():
+            return prefix
+        raise UsageError(f"--patch-from: {name} is empty: name another file")
+    except OSError as error:
+        raise UsageError(f"--patch-from: {name} cannot be read ({error.strerror}): name another file") from None
 
 
 def _xz(name: str, level: int, options: list[str]) -> Classical:

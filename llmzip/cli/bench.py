@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Json, Quiet, Threads
 from llmzip.cli.progress import is_watched
@@ -53,6 +54,11 @@ def bench(
     as_json: Json = False,
     markdown: Markdown = False,
     as_csv: Csv = False,
+    check: Check = None,
+    update_baseline: UpdateBaseline = False,
+    tolerance: Tolerance = None,
+    across_models: AcrossModels = False,
+    exports: Exports = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -61,6 +67,9 @@ def bench(
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
     if output is not None and not output.absolute().parent.is_dir():
         raise UsageError(f"{output} cannot be written: its folder does not exist")
+    if check is not None and (quick or resume is not None):
+        raise UsageError("--check compares sizes measured now: leave out --quick and --resume")
+    gate = Gate(check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=exports)
 
     from llmzip.bench.codecs import DEFAULT_CODECS
     from llmzip.bench.external import read_external_codecs
@@ -73,6 +82,7 @@ def bench(
     found = found_files(paths)
     _name_empty(paths)
     measured = all_codecs(models or [DEFAULT_RUNG], [*(codecs or DEFAULT_CODECS), *external], threads=threads)
+    gate.check_planned([file.measured for file in found], [codec.description for codec in measured])
     work = Bench(found, measured, threads=threads, command=shlex.join(["llmzip", *sys.argv[1:]]))
     if earlier is not None:
         kept = work.keep(earlier)
@@ -83,6 +93,10 @@ def bench(
         typer.echo(results.to_json(), nl=False)
     elif results.rows:
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
+    if not code:
+        code = gate.conclude(results)
+    elif check is not None:
+        say(f"llmzip: {shown(str(check))} was not compared: correct what failed first")
     if code:
         raise typer.Exit(code)
 

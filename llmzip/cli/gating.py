@@ -154,7 +154,8 @@ class Gate:
         from llmzip.bench.baseline import baseline_of
         from llmzip.bench.gate import compare, explanation
 
-        if self._path is None and not self._exports and not os.environ.get("GITHUB_STEP_SUMMARY"):
+        has_estimates = any(row.estimate for row in results.rows)
+        if self._path is None and not self._exports and (has_estimates or not os.environ.get("GITHUB_STEP_SUMMARY")):
             return 0
         measured, comparison = baseline_of(results), None
         if self._baseline is not None:
