@@ -44,13 +44,13 @@ def break_even_bytes(receiver_bytes: int, model_bpb: float, codec_bpb: float) ->
     return 8 * receiver_bytes / gain if gain > 0 else None
 
 
-def total_bytes(archive_bytes: int, decoder_bytes: int, parameter_bytes: int = 0) -> int:
+def total_bytes(archive_bytes: int, receiver_bytes: int) -> int:
     """Archive, zipped decoder and parameters: what the Large Text Compression Benchmark and the Hutter Prize count.
 
     Worked: fx2-cmix, the Hutter record of October 2024, is a decoder of 441,463 bytes that needs no parameters and an
     archive of 110,351,665 bytes of enwik9: 110,793,128 in all, 0.886 bits per byte (hutter1.net/prize/hrules.htm).
     """
-    return archive_bytes + decoder_bytes + parameter_bytes
+    return archive_bytes + receiver_bytes
 
 
 def nominal_parameter_bytes(parameter_count: int) -> dict[str, int]:

@@ -67,6 +67,8 @@ class ModelAccount:
     """Of the training text, at most."""
     prequential_bytes: float | None
     prequential_bits_per_byte: float | None
+    total_bytes: int | None
+    """Of the text that it was measured on: its archive and what the receiver holds."""
     adjusted_bits_per_byte: float | None
     break_even_bytes: float | None
 
@@ -78,9 +80,10 @@ def account(facts: ModelFacts) -> ModelAccount:
     two_part = None if residual is None else accounting.two_part_bytes(facts.parameter_bytes, residual)
     verbatim = accounting.verbatim_capacity_bytes(facts.parameter_count)
     held = facts.parameter_bytes if facts.receiver_bytes is None else facts.receiver_bytes
-    adjusted = break_even = None
+    total = adjusted = break_even = None
     if facts.bits_per_byte is not None and facts.original_bytes:
         archive_bytes = round(facts.bits_per_byte * facts.original_bytes / 8)
+        total = accounting.total_bytes(archive_bytes, held)
         adjusted = accounting.adjusted_bits_per_byte(archive_bytes, held, facts.original_bytes)
     if facts.bits_per_byte is not None and facts.codec_bits_per_byte is not None:
         break_even = accounting.break_even_bytes(held, facts.bits_per_byte, facts.codec_bits_per_byte)
@@ -98,6 +101,7 @@ def account(facts: ModelFacts) -> ModelAccount:
         min(1.0, verbatim / text) if text else None,
         None if bits is None else bits / 8,
         bits / text if bits is not None and text else None,
+        total,
         adjusted,
         break_even,
     )

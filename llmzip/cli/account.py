@@ -171,12 +171,12 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
             measured,
             ("text", lambda a: f"{shown(a.facts.file or '-')}"),
             ("bits per\nbyte", lambda a: _figure(a.facts.bits_per_byte, ".3f")),
+            ("total\nbytes", lambda a: _size(a.total_bytes)),
             ("adjusted", lambda a: _figure(a.adjusted_bits_per_byte, ",.3f")),
-            ("codec", lambda a: shown(a.facts.codec or "-")),
-            ("its bits\nper byte", lambda a: _figure(a.facts.codec_bits_per_byte, ".3f")),
+            ("codec", _codec),
             ("break-even\nbytes", _break_even),
-            caption="adjusted: with what the receiver must hold. break-even: from that many bytes of such text on the "
-            "model is smaller than the codec, what it holds counted.",
+            caption="total, adjusted: with what the receiver must hold. break-even: from that many bytes of such text "
+            "on the model is smaller than the codec, what it holds counted.",
         )
 
 
@@ -214,6 +214,12 @@ def _break_even(entry: "ModelAccount") -> str:
     if entry.facts.bits_per_byte is None or entry.facts.codec_bits_per_byte is None:
         return "-"
     return "never" if entry.break_even_bytes is None else _size(entry.break_even_bytes)
+
+
+def _codec(entry: "ModelAccount") -> str:
+    """With its bits per byte."""
+    facts = entry.facts
+    return "-" if facts.codec_bits_per_byte is None else f"{shown(facts.codec or '')} {facts.codec_bits_per_byte:.3f}"
 
 
 def _quotient(dividend: float | None, divisor: float | None) -> float | None:
