@@ -39,10 +39,11 @@ def test_every_llmzip_line_of_the_readme_is_a_command_with_those_options() -> No
             assert option in helps[name], f"{name} {option}"
 
 
-def test_the_example_in_python_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    if "small" not in {card.name for card in embedded_rungs()}:
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S), ids=["compress", "measure"])
+def test_the_examples_in_python_run(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not {"nano", "small"} <= {card.name for card in embedded_rungs()}:
         pytest.skip("the embedded models are not in this checkout")
+    monkeypatch.chdir(ROOT)
     exec(compile(example, "README.md", "exec"), {})
 
 

@@ -90,8 +90,7 @@ def bench(
     if earlier is not None:
         kept = work.keep(earlier)
         say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
-    code = measure_all(work, output, show=is_watched(quiet=quiet))
-    results = work.results()
+    results, code = measure_all(work, output, show=is_watched(quiet=quiet))
     if as_json:
         typer.echo(results.to_json(), nl=False)
     elif results.rows:
