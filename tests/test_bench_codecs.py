@@ -4,6 +4,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,7 @@ TOOLS = [
     ("xz -1", "xz -1 -T1 -c", 0),
     ("bzip2 -9", "bzip2 -9 -c", 0),
     ("brotli -11", "brotli -q 11 -c", 1),
-    ("gzip -1", "gzip -n -1 -c", 0),
+    ("gzip -6", "gzip -n -6 -c", 0),
 ]
 
 
@@ -85,6 +86,10 @@ def test_sizes_are_those_of_the_codec_s_own_program(
     ours = classical_codec(name).compress(data)
     if program == "zstd" and ".".join(map(str, zstandard.ZSTD_VERSION)) not in tool_version(program):
         container_bytes += len(theirs) // 500  # levels are tuned from version to version
+    if program == "gzip":
+        if "ng" in zlib.ZLIB_RUNTIME_VERSION:
+            pytest.skip("zlib-ng has other levels")
+        container_bytes += len(theirs) // 250  # GNU gzip is not zlib
     assert abs(len(ours) - len(theirs)) <= container_bytes
 
 

@@ -47,6 +47,14 @@ def test_the_examples_in_python_run(example: str, monkeypatch: pytest.MonkeyPatc
     exec(compile(example, "README.md", "exec"), {})
 
 
+def test_the_codecs_described_in_the_documents_can_be_read(tmp_path: Path) -> None:
+    from llmzip.bench.external import read_external_codecs
+
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "bench.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "codecs.toml").write_text(example, encoding="utf-8")
+    assert [codec.description.name for codec in read_external_codecs(tmp_path / "codecs.toml")] == ["cmix", "lz4 -12"]
+
+
 def test_the_tables_are_those_of_the_committed_results() -> None:
     tables = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
     assert tables["with_tables"](README) == README
