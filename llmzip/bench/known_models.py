@@ -1,0 +1,198 @@
+"""Facts about models, and what they amount to: from an embedded rung, a model folder, or the table of published ones.
+
+Reads the cards and logs that training wrote, and ``published_models.json``, where every figure has a source. The
+formulas are in ``accounting``. Runs no model and prints nothing. May import ``accounting``, ``predictors`` and
+``errors``; ``cli`` imports it.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from llmzip.bench import accounting
+from llmzip.errors import ModelError
+from llmzip.predictors import embedded_rungs, receiver_bytes
+
+SQUEEZED_UP_TO = 1 << 27
+"""Bytes of weights up to which they are compressed with zstd -19 to see what it gives: some 0.5 s a MB."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What is known of a model; None where nobody said. Sizes are in bytes."""
+
+    name: str
+    parameter_count: int
+    parameter_bytes: int
+    """As stored: without the tokenizer."""
+    receiver_bytes: int | None = None
+    """All that a receiver must hold, where that is known to be more than the parameters."""
+    zstd_bytes: int | None = None
+    """The stored parameters after zstd -19."""
+    training_bytes: float | None = None
+    training_tokens: int | None = None
+    nats_per_token: float | None = None
+    """Of the training text under the finished model."""
+    training_bits_per_byte: float | None = None
+    """The same in bits per byte; either of the two gives the size of the lossless two-part code."""
+    prequential_bits: float | None = None
+    file: str | None = None
+    """A text that the model was measured on, which it has in common with a codec."""
+    original_bytes: int | None = None
+    bits_per_byte: float | None = None
+    codec: str | None = None
+    codec_bits_per_byte: float | None = None
+    sources: dict[str, str] = field(default_factory=dict)
+    """Where each figure is from."""
+
+
+@dataclass(frozen=True)
+class ModelAccount:
+    """What follows from the facts; None where they do not suffice."""
+
+    facts: ModelFacts
+    nominal_bytes: dict[str, int]
+    training_ratio: float | None
+    """Training text / stored parameters."""
+    text_bits_per_parameter: float | None
+    two_part_bytes: float | None
+    two_part_ratio: float | None
+    """Training text / (parameters + training text coded with them)."""
+    parameter_share: float | None
+    """Of the two-part code."""
+    verbatim_bytes: float
+    verbatim_share: float | None
+    """Of the training text, at most."""
+    prequential_bytes: float | None
+    prequential_bits_per_byte: float | None
+    total_bytes: int | None
+    """Of the text that it was measured on: its archive and what the receiver holds."""
+    adjusted_bits_per_byte: float | None
+    break_even_bytes: float | None
+
+
+def account(facts: ModelFacts) -> ModelAccount:
+    """Everything that ``facts`` suffice for."""
+    text = facts.training_bytes
+    residual = _residual_bytes(facts)
+    two_part = None if residual is None else accounting.two_part_bytes(facts.parameter_bytes, residual)
+    verbatim = accounting.verbatim_capacity_bytes(facts.parameter_count)
+    held = facts.parameter_bytes if facts.receiver_bytes is None else facts.receiver_bytes
+    total = adjusted = break_even = None
+    if facts.bits_per_byte is not None and facts.original_bytes:
+        archive_bytes = round(facts.bits_per_byte * facts.original_bytes / 8)
+        total = accounting.total_bytes(archive_bytes, held)
+        adjusted = accounting.adjusted_bits_per_byte(archive_bytes, held, facts.original_bytes)
+    if facts.bits_per_byte is not None and facts.codec_bits_per_byte is not None:
+        break_even = accounting.break_even_bytes(held, facts.bits_per_byte, facts.codec_bits_per_byte)
+    has_parameters = facts.parameter_bytes > 0 and facts.parameter_count > 0
+    bits = facts.prequential_bits
+    return ModelAccount(
+        facts,
+        accounting.nominal_parameter_bytes(facts.parameter_count),
+        accounting.training_ratio(text, facts.parameter_bytes) if text and has_parameters else None,
+        accounting.text_bits_per_parameter(text, facts.parameter_count) if text and has_parameters else None,
+        two_part,
+        text / two_part if text and two_part else None,
+        facts.parameter_bytes / two_part if two_part else None,
+        verbatim,
+        min(1.0, verbatim / text) if text else None,
+        None if bits is None else bits / 8,
+        bits / text if bits is not None and text else None,
+        total,
+        adjusted,
+        break_even,
+    )
+
+
+def _residual_bytes(facts: ModelFacts) -> float | None:
+    if facts.training_tokens is not None and facts.nats_per_token is not None:
+        return accounting.residual_bytes(facts.training_tokens, facts.nats_per_token)
+    if facts.training_bytes is not None and facts.training_bits_per_byte is not None:
+        return facts.training_bytes * facts.training_bits_per_byte / 8
+    return None
+
+
+def known_models() -> list[ModelFacts]:
+    """The embedded rungs, smallest first, and then the published models."""
+    return [*(folder_facts(rung.folder, rung.name) for rung in embedded_rungs()), *published_models()]
+
+
+def find_model(name: str) -> ModelFacts:
+    """The facts of an embedded rung, of a published model (case does not matter) or of a model folder.
+
+    Raises ModelError where there is none of that name.
+    """
+    for rung in embedded_rungs():
+        if rung.name == name:
+            return folder_facts(rung.folder, name)
+    published = published_models()
+    for facts in published:
+        if facts.name.casefold() == name.casefold():
+            return facts
+    if Path(name).is_dir():
+        return folder_facts(Path(name), Path(name).resolve().name)
+    names = ", ".join([*(rung.name for rung in embedded_rungs()), *(facts.name for facts in published)])
+    raise ModelError(f"no model is called {name!r}: choose from {names}; or name a model folder, or give --parameters")
+
+
+def published_models() -> list[ModelFacts]:
+    """The table of published models, each figure with its source."""
+    rows = json.loads(Path(__file__).with_name("published_models.json").read_text(encoding="utf-8"))
+    return [ModelFacts(**row) for row in rows]
+
+
+def folder_facts(folder: Path, name: str) -> ModelFacts:
+    """The facts of a Hugging Face folder, with those of its training where llmzip's training left a log.
+
+    Raises ModelError where there are no safetensors or a log is not one.
+    """
+    weights = sorted(folder.glob("*.safetensors"))
+    try:
+        parameter_bytes = sum(path.stat().st_size for path in weights)
+        parameter_count = sum(_parameter_count(path) for path in weights)
+        held = receiver_bytes(folder)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder} is not a whole model folder ({error}): fetch it again") from error
+    if not weights:
+        raise ModelError(f"{folder} has no *.safetensors: name a model folder that has")
+    squeezed = None
+    if parameter_bytes <= SQUEEZED_UP_TO:
+        squeezed = sum(accounting.zstd_bytes(path.read_bytes()) for path in weights)
+    return ModelFacts(
+        name, parameter_count, parameter_bytes, held, squeezed, **_training_facts(folder / "training.json")
+    )
+
+
+def _parameter_count(path: Path) -> int:
+    """Numbers stored in a safetensors file, by its header: nothing is loaded."""
+    with path.open("rb") as file:
+        header_bytes = int.from_bytes(file.read(8), "little")
+        if header_bytes > path.stat().st_size:
+            raise ValueError(f"{path.name} is no safetensors file")
+        header: dict[str, Any] = json.loads(file.read(header_bytes))
+    return sum(math.prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
+
+
+def _training_facts(path: Path) -> dict[str, Any]:
+    """From the log of a training run: text seen, its prequential code length, and the rate at the end.
+
+    The rate at the end is that of the last interval of the log, each batch coded before it was learnt. The finished
+    model does a little better, so the two-part size that follows is on the large side.
+    """
+    if not path.exists():
+        return {}
+    try:
+        log = json.loads(path.read_text(encoding="utf-8"))["checkpoints"]
+        before, last = ({"bytes": 0, "prequential_bits": 0}, *log)[-2:]
+        return {
+            "training_bytes": last["bytes"],
+            "training_tokens": last["tokens"],
+            "training_bits_per_byte": (last["prequential_bits"] - before["prequential_bits"])
+            / (last["bytes"] - before["bytes"]),
+            "prequential_bits": last["prequential_bits"],
+        }
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+        raise ModelError(f"{path} is not a log of training ({error!r}): restore or delete it") from error

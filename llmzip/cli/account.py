@@ -1,0 +1,245 @@
+"""``llmzip account``: what models cost, and what their training amounts to as compression. Only ``cli`` imports it."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from llmzip.cli.messages import shown
+from llmzip.cli.options import Json
+from llmzip.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from llmzip.bench.known_models import ModelAccount, ModelFacts
+
+MODEL_BY_NUMBERS = "this model"
+
+
+def _number(help: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(metavar="X", help=help)
+    return option
+
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="MODEL", hidden=True)]
+Parameters = Annotated[float | None, _number("Account for a model of so many parameters, such as 7e9.")]
+BytesPerParameter = Annotated[float, _number("Bytes that a parameter takes as stored.")]
+ReceiverBytes = Annotated[float | None, _number("All that a receiver must hold, if more than the parameters.")]
+TrainingBytes = Annotated[float | None, _number("Bytes of training text.")]
+TrainingTokens = Annotated[float | None, _number("Tokens of training text; with --bytes-per-token its size.")]
+BytesPerToken = Annotated[float | None, _number("Bytes of text that a token stands for, on average.")]
+Loss = Annotated[float | None, _number("Nats a token of the training text; with --training-tokens its coded size.")]
+Bpb = Annotated[float | None, _number("Bits per byte under the model: of the training text, and for break-even.")]
+CodecBpb = Annotated[float | None, _number("Bits per byte of the codec to break even with.")]
+OriginalBytes = Annotated[float | None, _number("Bytes of the text to compress; with --bpb the adjusted rate.")]
+
+
+def account(
+    names: Names = None,
+    parameters: Parameters = None,
+    bytes_per_parameter: BytesPerParameter = 2.0,
+    receiver_bytes: ReceiverBytes = None,
+    training_bytes: TrainingBytes = None,
+    training_tokens: TrainingTokens = None,
+    bytes_per_token: BytesPerToken = None,
+    loss: Loss = None,
+    bpb: Bpb = None,
+    codec_bpb: CodecBpb = None,
+    original_bytes: OriginalBytes = None,
+    as_json: Json = False,
+) -> None:
+    """Show what models cost to hold, and what their training amounts to as compression.
+
+    MODEL is an embedded model, a model folder or a published model; without any, all that llmzip knows. A model that
+    it does not know is given by numbers: --parameters, and what else is known.
+    """
+    from llmzip.bench.known_models import ModelFacts, find_model, known_models
+    from llmzip.bench.known_models import account as account_for
+
+    numbers = {
+        "--receiver-bytes": receiver_bytes,
+        "--training-bytes": training_bytes,
+        "--training-tokens": training_tokens,
+        "--bytes-per-token": bytes_per_token,
+        "--loss": loss,
+        "--bpb": bpb,
+        "--codec-bpb": codec_bpb,
+        "--original-bytes": original_bytes,
+    }
+    _check(parameters, bytes_per_parameter, numbers)
+    facts = [find_model(name) for name in names or []]
+    if parameters is not None:
+        if training_bytes is None and training_tokens is not None and bytes_per_token is not None:
+            training_bytes = training_tokens * bytes_per_token
+        facts.append(
+            ModelFacts(
+                MODEL_BY_NUMBERS,
+                round(parameters),
+                round(parameters * bytes_per_parameter),
+                receiver_bytes=_rounded(receiver_bytes),
+                training_bytes=training_bytes,
+                training_tokens=_rounded(training_tokens),
+                nats_per_token=loss,
+                training_bits_per_byte=bpb,
+                file=None if bpb is None else "given",
+                original_bytes=_rounded(original_bytes),
+                bits_per_byte=bpb,
+                codec=None if codec_bpb is None else "given",
+                codec_bits_per_byte=codec_bpb,
+            )
+        )
+    accounts = [account_for(model) for model in facts or known_models()]
+    if as_json:
+        typer.echo(json.dumps([asdict(entry) for entry in accounts], indent=2))
+        return
+
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    for table in _tables(accounts):
+        console.print(table)
+    for entry in accounts:
+        if entry.facts.sources:
+            console.print(_sources(entry.facts))
+
+
+def _check(parameters: float | None, bytes_per_parameter: float, numbers: dict[str, float | None]) -> None:
+    given = {name: value for name, value in numbers.items() if value is not None}
+    if parameters is None and given:
+        raise UsageError(f"{next(iter(given))} describes a model by numbers: give its --parameters too")
+    given |= {"--bytes-per-parameter": bytes_per_parameter}
+    given |= {} if parameters is None else {"--parameters": parameters}
+    for name, value in given.items():
+        if not 0 < value < float("inf"):
+            raise UsageError(f"{name} is {value}: give a number above 0")
+
+
+def _rounded(value: float | None) -> int | None:
+    return None if value is None else round(value)
+
+
+Column = tuple[str, "Callable[[ModelAccount], str]"]
+
+
+def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
+    """Those of the four tables that have something to show."""
+
+    def has(key: str) -> "list[ModelAccount]":
+        return [entry for entry in accounts if getattr(entry, key) is not None]
+
+    yield _table(
+        "Parameters, in bytes",
+        [entry for entry in accounts if entry.facts.parameter_count],
+        ("number", lambda a: _size(a.facts.parameter_count)),
+        *((name, lambda a, name=name: _size(a.nominal_bytes[name])) for name in ("fp32", "bf16", "int8")),
+        ("as\nstored", lambda a: _size(a.facts.parameter_bytes)),
+        ("after\nzstd -19", lambda a: _size(a.facts.zstd_bytes)),
+        ("receiver\nholds", lambda a: _size(_held(a.facts))),
+    )
+    if trained := has("training_ratio"):
+        yield _table(
+            "Training as a zip file",
+            trained,
+            ("text", lambda a: _size(a.facts.training_bytes)),
+            ("/ para-\nmeters", lambda a: _ratio(a.training_ratio)),
+            ("bits a\nparam.", lambda a: _figure(a.text_bits_per_parameter, ".0f")),
+            ("lossless", lambda a: _size(a.two_part_bytes)),
+            ("text /\nlossless", lambda a: _ratio(a.two_part_ratio)),
+            ("word for\nword", lambda a: _size(a.verbatim_bytes)),
+            ("of the\ntext", lambda a: _figure(a.verbatim_share, ".2%")),
+            caption="lossless: parameters, and the training text coded with them. word for word: the most that the "
+            "parameters can hold, at 3.6 bits each.",
+        )
+    if logged := has("prequential_bytes"):
+        yield _table(
+            "Training as a prequential code",
+            logged,
+            ("text", lambda a: _size(a.facts.training_bytes)),
+            ("coded", lambda a: _size(a.prequential_bytes)),
+            ("bits per\nbyte", lambda a: _figure(a.prequential_bits_per_byte, ".3f")),
+            ("text /\ncoded", lambda a: _ratio(_quotient(a.facts.training_bytes, a.prequential_bytes))),
+            caption="Every batch coded before it was learnt. No parameters are sent: a receiver repeats the training.",
+        )
+    measured = [entry for entry in accounts if entry.facts.bits_per_byte is not None]
+    measured = [entry for entry in measured if entry.adjusted_bits_per_byte or entry.facts.codec_bits_per_byte]
+    if measured:
+        yield _table(
+            "On a text, parameters counted",
+            measured,
+            ("text", lambda a: f"{shown(a.facts.file or '-')}"),
+            ("bits per\nbyte", lambda a: _figure(a.facts.bits_per_byte, ".3f")),
+            ("total\nbytes", lambda a: _size(a.total_bytes)),
+            ("adjusted", lambda a: _figure(a.adjusted_bits_per_byte, ",.3f")),
+            ("codec", _codec),
+            ("break-even\nbytes", _break_even),
+            caption="total, adjusted: with what the receiver must hold. break-even: from that many bytes of such text "
+            "on the model is smaller than the codec, what it holds counted.",
+        )
+
+
+def _table(heading: str, accounts: "list[ModelAccount]", *columns: Column, caption: str | None = None) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(
+        title=heading,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        caption=caption,
+        caption_justify="left",
+        pad_edge=False,
+    )
+    table.add_column("model", overflow="fold")
+    for name, _ in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for entry in accounts:
+        table.add_row(shown(entry.facts.name), *(show(entry) for _, show in columns))
+    return table
+
+
+def _sources(facts: "ModelFacts") -> str:
+    """Where a published model's figures are from."""
+    return f"{shown(facts.name)}: " + "; ".join(f"{name}: {source}" for name, source in facts.sources.items())
+
+
+def _held(facts: "ModelFacts") -> int:
+    return facts.parameter_bytes if facts.receiver_bytes is None else facts.receiver_bytes
+
+
+def _break_even(entry: "ModelAccount") -> str:
+    if entry.facts.bits_per_byte is None or entry.facts.codec_bits_per_byte is None:
+        return "-"
+    return "never" if entry.break_even_bytes is None else _size(entry.break_even_bytes)
+
+
+def _codec(entry: "ModelAccount") -> str:
+    """With its bits per byte."""
+    facts = entry.facts
+    return "-" if facts.codec_bits_per_byte is None else f"{shown(facts.codec or '')} {facts.codec_bits_per_byte:.3f}"
+
+
+def _quotient(dividend: float | None, divisor: float | None) -> float | None:
+    return dividend / divisor if dividend is not None and divisor else None
+
+
+def _size(value: float | None) -> str:
+    """With three digits and a decimal prefix: 140 G."""
+    if value is None:
+        return "-"
+    for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= 0.9995 * unit:
+            scaled = value / unit
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{prefix}"
+    return f"{value:.0f}"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f} x"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,74 @@
+"""``llmzip compare``: two results or baselines, then and now. Only ``cli`` imports it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmzip.cli.gating import (
+    AcrossModels,
+    Exports,
+    Tolerance,
+    conclude,
+    parse_exports,
+    read_side,
+    write_exports,
+)
+from llmzip.cli.messages import shown
+from llmzip.cli.options import Json
+
+if TYPE_CHECKING:
+    from llmzip.bench.gate import CodecComparison, Comparison
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", hidden=True)],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", hidden=True)],
+    tolerance: Tolerance = None,
+    across_models: AcrossModels = False,
+    exports: Exports = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two results of llmzip bench, or baselines: what grew beyond the tolerance, and where.
+
+    Exit code 1 where something did, 3 where the two do not measure the same thing.
+    """
+    from llmzip.bench import gate
+
+    targets = parse_exports(exports)
+    allowed = None if tolerance is None else gate.parse_tolerance(tolerance)
+    measured = read_side(after)
+    comparison = gate.compare(read_side(before), measured, tolerance=allowed, across_models=across_models)
+    write_exports(targets, measured, comparison)
+    if as_json:
+        typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
+    else:
+        typer.echo("\n".join(map(shown, gate.explanation(comparison))))
+    raise typer.Exit(conclude(comparison, before))
+
+
+def comparison_as_json(comparison: "Comparison") -> dict[str, Any]:
+    """For machines: verdicts, and every file then and now."""
+    return {
+        "verdict": comparison.verdict,
+        "unchecked": comparison.unchecked,
+        "codecs": [_codec_as_json(codec) for codec in comparison.codecs],
+    }
+
+
+def _codec_as_json(codec: "CodecComparison") -> dict[str, Any]:
+    return {
+        "codec": codec.name,
+        "baseline_codec": codec.baseline_name,
+        "verdict": codec.verdict,
+        "tolerance": str(codec.tolerance),
+        "judged": "total" if codec.on_total else "files",
+        "original_bytes": codec.original_bytes,
+        "before_bytes": codec.before_bytes,
+        "after_bytes": codec.after_bytes,
+        "growth_by_kind": codec.growth_by_kind(),
+        "waterfall_growth_microbits": codec.waterfall_growth(),
+        "files": [asdict(file) for file in codec.files],
+    }

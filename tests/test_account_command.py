@@ -1,0 +1,97 @@
+"""``llmzip account`` as people and scripts meet it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import llmzip
+from llmzip.bench.known_models import published_models
+from llmzip.cli.account import _size
+from llmzip.cli.app import app
+from llmzip.errors import UsageError
+from llmzip.predictors import embedded_rungs
+
+ROOT = Path(llmzip.__file__).parents[1]
+LLAMA = ("--parameters", "70e9", "--training-bytes", "10e12", "--training-tokens", "2e12", "--loss", "1.5")
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner(env={"COLUMNS": "80"}).invoke(app, ["account", *arguments])
+
+
+def test_a_published_model_fits_eighty_columns() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"}
+    names = ["Llama 2 70B", "rwkv-4 169m"]
+    command = [sys.executable, "-m", "llmzip", "account", *names]
+    found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", env=environment, timeout=60)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert max(map(len, found.stdout.splitlines())) <= 80
+    words = " ".join(found.stdout.split())
+    for part in (
+        "140 G",
+        "71.4 x",
+        "1143",
+        "681 G",
+        "14.7 x",
+        "31.5 G",
+        "0.32%",
+        "2.436",
+        "2.17 G",
+        "figure 5 of Touvron",
+    ):
+        assert part in words, part
+
+
+def test_without_names_everything_is_shown() -> None:
+    found = json.loads(invoke("--json").stdout)
+    names = [entry["facts"]["name"] for entry in found]
+    assert names == [*(rung.name for rung in embedded_rungs()), *(facts.name for facts in published_models())]
+
+
+def test_a_model_by_numbers_is_accounted_for_like_the_published_one() -> None:
+    (given,) = json.loads(invoke(*LLAMA, "--json").stdout)
+    (published,) = json.loads(invoke("Llama 2 70B", "--json").stdout)
+    given.pop("facts"), published.pop("facts")
+    assert given == published
+
+
+def test_tokens_and_their_size_give_the_text() -> None:
+    text = ("--training-tokens", "1e8", "--bytes-per-token", "4", "--original-bytes", "1e6")
+    model = ("--parameters", "1e6", "--bytes-per-parameter", "4", "--receiver-bytes", "5e6")
+    (found,) = json.loads(invoke(*text, *model, "--bpb", "1.0", "--codec-bpb", "2.0", "--json").stdout)
+    assert found["training_ratio"] == 100.0
+    assert found["two_part_bytes"] == 4e6 + 4e8 / 8
+    assert found["break_even_bytes"] == 8 * 5e6
+    assert found["adjusted_bits_per_byte"] == 8 * (125_000 + 5e6) / 1e6
+    never = invoke("--parameters", "1e6", "--bpb", "2.0", "--codec-bpb", "2.0")
+    assert "never" in never.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bpb", "1"), "give its --parameters too"),
+        (("--parameters", "0"), "give a number above 0"),
+        (("--parameters", "1e6", "--loss", "-1"), "--loss is -1"),
+        (("--parameters", "nan"), "give a number above 0"),
+        (("--parameters", "inf"), "give a number above 0"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(arguments: tuple[str, ...], message: str) -> None:
+    found = invoke(*arguments)
+    assert isinstance(found.exception, UsageError)
+    assert message in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0, "0"), (999, "999"), (999.6, "1.00 k"), (1234, "1.23 k"), (99_950, "100 k"), (140e9, "140 G"),
+     (999_900_000, "1.00 G"), (2.5e12, "2.50 T")],
+)  # fmt: skip
+def test_sizes_have_three_digits(value: float | None, shown: str) -> None:
+    assert _size(value) == shown
