@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from llmzip.archive import FORMAT_VERSION
-from llmzip.cli import bench, compress, corpora, decompress, info, models
+from llmzip.cli import bench, compress, corpora, decompress, heatmap, info, models
 
 EXIT_CODES = """\b
 Exit codes, of several files the worst:
@@ -54,4 +54,5 @@ app.command(short_help="Decode and check, write nothing.")(decompress.test)
 app.command(short_help="Show where an archive's bytes went.")(info.info)
 app.command(short_help="List the embedded models.")(models.models)
 app.command(short_help="Measure models and classical codecs.")(bench.bench)
+app.command(short_help="Colour a text by what each token costs.")(heatmap.heatmap)
 app.add_typer(corpora.app, name="corpora", short_help="List and fetch public corpora.")
