@@ -3,6 +3,10 @@
 Knows no tokens, streams or files. May import ``errors`` and ``predictor``.
 """
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import constriction
@@ -10,12 +14,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.errors import ArchiveError
-from llmzip.predictor import FREQUENCY_TOTAL
+from llmzip.predictor import FREQUENCY_TOTAL, PRECISION_BITS
 
 _queue = constriction.stream.queue
 # Given weights f - 1 in float64, this model's intervals are exactly f: its scale factor becomes 1.0.
 # ``perfect=False`` is always stated: without it constriction prints a warning to stdout and takes a second a token.
 _model: Any = constriction.stream.model.Categorical(perfect=False)
+
+_watched: ContextVar[dict[bytes, int] | None] = ContextVar("watched", default=None)
+
+MICROBITS = 1_000_000
+"""Units in one bit."""
+
+
+@contextmanager
+def watched_payloads() -> Iterator[dict[bytes, int]]:
+    """While it is open, every payload that this thread encodes is put in here, with the microbits it costs at best."""
+    payloads: dict[bytes, int] = {}
+    token = _watched.set(payloads)
+    try:
+        yield payloads
+    finally:
+        _watched.reset(token)
 
 
 def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes:
@@ -51,18 +71,25 @@ class Encoder:
 
     def __init__(self) -> None:
         self._encoder = _queue.RangeEncoder()
+        self._watched = _watched.get()
+        self._ideal = IdealBits()
 
     def encode(self, cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> None:
         """Adds the intervals [cumulative, cumulative + frequency) of 2^24; both [n] int64."""
         symbols, table = _table(cumulative, frequency)
         self._encoder.encode(symbols, _model, (table - 1).astype(np.float64))
+        if self._watched is not None:
+            self._ideal.add(frequency)
 
     def payload(self) -> bytes:
         """The payload of everything so far."""
         words: NDArray[np.uint32] = self._encoder.get_compressed()
         payload = words.astype(">u4").tobytes()
         # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
-        return payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
+        payload = payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
+        if self._watched is not None:
+            self._watched[payload] = self._ideal.microbits
+        return payload
 
 
 class Decoder:
@@ -89,3 +116,31 @@ class Decoder:
 def ideal_bits(frequency: NDArray[np.int64]) -> float:
     """What the intervals cost at best: the sum of -log2(frequency / 2^24)."""
     return float(-np.log2(frequency / FREQUENCY_TOTAL).sum())
+
+
+class IdealBits:
+    """The sum of -log2(frequency / 2^24), as the logarithm of one product: the same number on every machine.
+
+    Only multiplications in a fixed order and one logarithm round: a library's vectorised log2 differs between machines.
+    The error is below a microbit for a billion frequencies.
+    """
+
+    def __init__(self) -> None:
+        self._count, self._mantissa, self._exponent = 0, 1.0, 0
+
+    def add(self, frequency: NDArray[np.int64]) -> None:
+        """Adds frequencies of intervals, [n] int64 from 1 to 2^24."""
+        self._count += len(frequency)
+        factors = np.append(frequency.astype(np.float64), self._mantissa)
+        while len(factors) > 1:
+            half = len(factors) // 2
+            products, exponents = np.frexp(factors[:half] * factors[half : 2 * half])
+            self._exponent += int(exponents.sum(dtype=np.int64))
+            factors = np.append(products, factors[2 * half :])
+        self._mantissa = float(factors[0])
+
+    @property
+    def microbits(self) -> int:
+        """The sum so far, in millionths of a bit."""
+        whole_bits = PRECISION_BITS * self._count - self._exponent
+        return whole_bits * MICROBITS - round(math.log2(self._mantissa) * MICROBITS)

@@ -71,10 +71,12 @@ class Row:
     original_bytes: int
     archive_bytes: int
     ideal_microbits: int | None
-    """-log2 p of every decision as coded; None where a codec has no model."""
+    """-log2 p of every decision as coded, and all bits of what no model coded; None where a codec has no model."""
     compress_seconds: float
     decompress_seconds: float
+    """0 in an estimate, where nothing is decoded."""
     peak_memory_bytes: int | None
+    """Of a process that does nothing but this; None where it was not measured."""
     frame_bytes: tuple[tuple[int, int], ...] = ()
     """(archive bytes, original bytes) of each frame."""
     waterfall_microbits: dict[WaterfallTerm, int] | None = None
@@ -87,6 +89,16 @@ class Row:
     def bits_per_byte(self) -> float:
         """8 * archive_bytes / original_bytes: 1,000 bytes in an archive of 250 are 2.0 bits per byte."""
         return 8 * self.archive_bytes / self.original_bytes
+
+    @property
+    def compress_bytes_per_second(self) -> float:
+        """Original bytes taken in a second."""
+        return self.original_bytes / self.compress_seconds
+
+    @property
+    def decompress_bytes_per_second(self) -> float | None:
+        """Original bytes given back in a second; None where nothing was decoded."""
+        return self.original_bytes / self.decompress_seconds if self.decompress_seconds else None
 
     @property
     def ideal_bits_per_byte(self) -> float | None:

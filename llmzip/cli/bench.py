@@ -1,140 +1,117 @@
 """``llmzip bench``: models and classical codecs on the same files, in bits per byte. Only ``cli`` imports it."""
 
-import json
-import os
-from dataclasses import asdict
+import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Json, Quiet, Threads
-from llmzip.cli.progress import is_watched, step_bar
-from llmzip.errors import CorpusError
+from llmzip.cli.progress import is_watched
+from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from llmzip.bench.codecs import Codec
-    from llmzip.bench.measure import Row
+    from llmzip.bench.results import Results
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", hidden=True)]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="MODEL", help="Embedded model or model folder; may be given several times."),
 ]
+Codecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--codec", metavar="NAME", help='Such as "zstd -22 --long=27", "xz -9e", "brotli"; may be given several times.'
+    ),
+]
+CodecFile = Annotated[
+    Path | None, typer.Option("--codecs", metavar="FILE", help="Measure the programs that this TOML file describes.")
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Score models without writing archives: estimates.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Show where the bits of each model's archives go.")]
+Files = Annotated[bool, typer.Option("--files", help="Show every file, not only kinds of files.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.")]
+Resume = Annotated[
+    Path | None, typer.Option("--resume", metavar="FILE", help="Keep the rows of earlier results that still hold.")
+]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print a line of comma-separated values for each row.")]
 
 
 def bench(
-    paths: Paths, models: Models = None, threads: Threads = 0, quiet: Quiet = False, as_json: Json = False
+    paths: Paths,
+    models: Models = None,
+    codecs: Codecs = None,
+    codec_file: CodecFile = None,
+    quick: Quick = False,
+    explain: Explain = False,
+    files: Files = False,
+    output: Output = None,
+    resume: Resume = None,
+    as_json: Json = False,
+    markdown: Markdown = False,
+    as_csv: Csv = False,
+    threads: Threads = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
-    from llmzip.bench.codecs import Llmzip, classical_codecs
-    from llmzip.bench.corpus import corpus_files
-    from llmzip.bench.measure import total
-    from llmzip.predictors import DEFAULT_RUNG, load_predictor
+    if as_json + markdown + as_csv > 1:
+        raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
+    if output is not None and not output.absolute().parent.is_dir():
+        raise UsageError(f"{output} cannot be written: its folder does not exist")
 
-    files = _without_empty(corpus_files(paths))
-    predictors = [load_predictor(name, threads=threads) for name in dict.fromkeys(models or [DEFAULT_RUNG])]
-    codecs = [*classical_codecs(), *map(Llmzip, predictors)]
-    rows = _measure_all(codecs, files, show=is_watched(quiet=quiet))
-    totals = [total(rows[index :: len(codecs)], file="total") for index in range(len(codecs))]
+    from llmzip.bench.codecs import DEFAULT_CODECS
+    from llmzip.bench.external import read_external_codecs
+    from llmzip.bench.measuring import Bench, all_codecs, found_files
+    from llmzip.cli.bench_progress import measure_all
+    from llmzip.predictors import DEFAULT_RUNG
+
+    earlier = _earlier(resume)
+    external = read_external_codecs(codec_file) if codec_file else []
+    found = found_files(paths)
+    _name_empty(paths)
+    measured = all_codecs(models or [DEFAULT_RUNG], [*(codecs or DEFAULT_CODECS), *external], threads=threads)
+    work = Bench(found, measured, threads=threads, command=shlex.join(["llmzip", *sys.argv[1:]]))
+    if earlier is not None:
+        kept = work.keep(earlier)
+        say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
+    code = measure_all(work, output, show=is_watched(quiet=quiet))
+    results = work.results()
     if as_json:
-        held = [
-            {"name": predictor.name, "fingerprint": predictor.fingerprint.hex(), "bytes": predictor.parameter_bytes}
-            for predictor in predictors
-        ]
-        report = {"rows": [*map(_as_json, rows)], "totals": [*map(_as_json, totals)], "parameters": held}
-        typer.echo(json.dumps(report, indent=2))
-        return
+        typer.echo(results.to_json(), nl=False)
+    elif results.rows:
+        _print(results, markdown=markdown, as_csv=as_csv, files=files)
+    if code:
+        raise typer.Exit(code)
 
+
+def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:
+    from llmzip.cli.bench_table import as_markdown, comma_separated, print_table
+
+    if markdown or as_csv:
+        typer.echo(as_markdown(results) if markdown else comma_separated(results), nl=False)
+        return
     from rich.console import Console
 
-    held_bytes = {predictor.name: predictor.parameter_bytes for predictor in predictors}
-    Console(markup=False, highlight=False).print(_table(rows, totals, held_bytes))
+    print_table(results, Console(markup=False, highlight=False), files=files)
 
 
-def _without_empty(files: list[Path]) -> list[Path]:
-    """Empty files have no bits per byte."""
-    full = []
-    for file in files:
+def _earlier(path: Path | None) -> "Results | None":
+    from llmzip.bench.results import Results
+
+    if path is None:
+        return None
+    try:
+        return Results.from_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): leave --resume out to begin") from None
+
+
+def _name_empty(paths: list[Path]) -> None:
+    from llmzip.bench.corpus import corpus_files
+
+    for file in corpus_files(paths):
         if file.is_file() and not file.stat().st_size:
             say(f"llmzip: {shown(str(file))}: it is empty and left out")
-        else:
-            full.append(file)
-    if not full:
-        raise CorpusError("all files are empty: name others")
-    return full
-
-
-def _measure_all(codecs: "list[Codec]", files: list[Path], *, show: bool) -> "list[Row]":
-    """The rows of every file under every codec, file by file."""
-    from llmzip.bench.measure import measure, warm_up
-
-    rows = []
-    total_bytes = sum(file.stat().st_size for file in files) * len(codecs)
-    with step_bar(total_bytes, show=show) as report:
-        for codec in codecs:
-            report(f"{codec.name}: warming up", 0)
-            warm_up(codec, files[0].read_bytes())
-        for file in files:
-            data = file.read_bytes()
-            for codec in codecs:
-                report(f"{codec.name}: {shown(file.name)}", 0)
-                rows.append(measure(codec, data, file=str(file)))
-                report(f"{codec.name}: done", len(data))
-    return rows
-
-
-def _table(rows: "list[Row]", totals: "list[Row]", held_bytes: dict[str, int]) -> "Table":
-    """One group of lines a file, and one for all files together; files by their path from the folder they share."""
-    from rich import box
-    from rich.table import Table
-
-    from llmzip.bench.codecs import REFERENCE
-
-    held = "; ".join(f"{name} {size:,}" for name, size in held_bytes.items())
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        caption=f"Bytes of parameters and tokenizer, not counted above, that a receiver must already hold: {held}. "
-        "Total: sum of bits / sum of bytes. Speeds: one run here, in 1,000 bytes of text a second.",
-        caption_justify="left",
-        pad_edge=False,
-    )
-    table.add_column("file, codec", overflow="fold")
-    for heading in ("bytes", "bits per\nbyte", f"x {REFERENCE.name}", "compress\nKB/s", "decompress\nKB/s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    files = list(dict.fromkeys(row.file for row in rows))
-    groups = {
-        label: [row for row in rows if row.file == file]
-        for file, label in zip(files, _without_common_folder(files), strict=True)
-    }
-    if len(groups) > 1:
-        groups[f"all {len(groups)} files"] = totals
-    for file, group in groups.items():
-        reference_bytes = next(row.archive_bytes for row in group if row.codec == REFERENCE.name)
-        table.add_row(shown(file), f"{group[0].original_bytes:,}", style="bold")
-        for row in group:
-            table.add_row(
-                f"  {shown(row.codec)}",
-                f"{row.archive_bytes:,}",
-                f"{row.bits_per_byte:.3f}",
-                f"{row.archive_bytes / reference_bytes:.2f}",
-                f"{row.compress_bytes_per_second / 1000:,.1f}",
-                f"{row.decompress_bytes_per_second / 1000:,.1f}",
-            )
-        table.add_section()
-    return table
-
-
-def _without_common_folder(files: list[str]) -> list[str]:
-    try:
-        folder = os.path.commonpath([os.path.dirname(os.path.abspath(file)) for file in files])
-    except ValueError:  # on several drives
-        return files
-    return [os.path.relpath(file, folder) for file in files]
-
-
-def _as_json(row: "Row") -> dict[str, Any]:
-    return {**asdict(row), "bits_per_byte": row.bits_per_byte}

@@ -1,0 +1,116 @@
+"""Codecs that are other programs: commands from a file, run without a shell, with a limit of time.
+
+The file is TOML, which the standard library reads. May import ``bench.results`` and ``errors``; ``bench.codecs``
+and ``cli`` import it.
+"""
+
+import shlex
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmzip.bench.results import MeasuredCodec
+from llmzip.errors import ModelError, RoundTripError, UsageError
+
+TIME_LIMIT_SECONDS = 600.0
+"""For one command, where the file says nothing else."""
+
+_FIELDS = {"name", "compress", "decompress", "time_limit_seconds"}
+
+
+class External:
+    """A program that compresses and one that decompresses, each a list of arguments.
+
+    {input} and {output} in an argument become paths of files; without them the program reads standard input and
+    writes standard output. Raises ModelError where a program is missing, RoundTripError where it fails.
+    """
+
+    def __init__(
+        self, name: str, compress: Sequence[str], decompress: Sequence[str], time_limit_seconds: float | None = None
+    ) -> None:
+        self._compress, self._decompress = tuple(compress), tuple(decompress)
+        self._time_limit_seconds = time_limit_seconds or TIME_LIMIT_SECONDS
+        commands: dict[str, str | int] = {"compress": shlex.join(compress), "decompress": shlex.join(decompress)}
+        self.description = MeasuredCodec(name, "external", commands, exact=False)
+
+    def compress(self, data: bytes) -> bytes:
+        """What the first program makes of ``data``."""
+        return self._run(self._compress, data)
+
+    def decompress(self, archive: bytes) -> bytes:
+        """What the second program makes of ``archive``."""
+        return self._run(self._decompress, archive)
+
+    def _run(self, command: Sequence[str], data: bytes) -> bytes:
+        name = self.description.name
+        with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
+            # With suffixes, since some programs add one of their own to a name that has none.
+            source, target = Path(folder, "input.bin"), Path(folder, "output.bin")
+            source.write_bytes(data)
+            paths = {"{input}": str(source), "{output}": str(target)}
+            arguments = [_filled(argument, paths) for argument in command]
+            reads_file, writes_file = (any(mark in part for part in command) for mark in paths)
+            try:
+                with source.open("rb") as file:
+                    result = subprocess.run(
+                        arguments,
+                        stdin=subprocess.DEVNULL if reads_file else file,
+                        capture_output=True,
+                        timeout=self._time_limit_seconds,
+                        check=False,
+                    )
+            except (FileNotFoundError, PermissionError) as error:
+                raise ModelError(f"{name}: {arguments[0]} cannot be run ({error.strerror}): install it") from None
+            except subprocess.TimeoutExpired:
+                limit = f"{self._time_limit_seconds:g} seconds"
+                raise RoundTripError(f"{name}: {arguments[0]} took longer than {limit}: allow it more") from None
+            if result.returncode:
+                said = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
+                raise RoundTripError(f"{name}: {arguments[0]} ended with {result.returncode} ({said[0]}): correct it")
+            if not writes_file:
+                return result.stdout
+            if not target.exists():
+                raise RoundTripError(f"{name}: {arguments[0]} wrote no {{output}}: correct its arguments")
+            return target.read_bytes()
+
+
+def _filled(argument: str, paths: dict[str, str]) -> str:
+    for mark, path in paths.items():
+        argument = argument.replace(mark, path)
+    return argument
+
+
+def read_external_codecs(path: Path) -> list[External]:
+    """The codecs of a file with a ``[[codec]]`` table each: name, compress, decompress, time_limit_seconds (optional).
+
+    A command is a list of arguments, or one string that is split as a shell would. Raises UsageError.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["codec"]
+        codecs = [_from_table(table) for table in tables]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}): name a file of codecs") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} does not describe codecs ({error}): see docs/bench.md") from None
+    return codecs
+
+
+def _from_table(table: dict[str, Any]) -> External:
+    if unknown := set(table) - _FIELDS:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    name, seconds = table["name"], table.get("time_limit_seconds", TIME_LIMIT_SECONDS)
+    if not (isinstance(name, str) and name.strip()):
+        raise ValueError("a name is missing")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        raise ValueError(f"time_limit_seconds of {name} is {seconds!r}")
+    return External(name, _command(table["compress"]), _command(table["decompress"]), float(seconds))
+
+
+def _command(value: Any) -> list[str]:
+    arguments = shlex.split(value) if isinstance(value, str) else value
+    if not (isinstance(arguments, list) and arguments and all(isinstance(part, str) for part in arguments)):
+        raise ValueError(f"{value!r} is no command")
+    return arguments

@@ -1,0 +1,174 @@
+"""Measures files under codecs: rows, each of an archive that was decoded and compared, and where they come from.
+
+Prints nothing; whoever wants to show progress goes through ``Bench.pending`` itself. May import the rest of ``bench``
+and what lies below it; ``cli`` imports it.
+"""
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmzip import coder
+from llmzip.bench.codecs import DEFAULT_CODECS, Codec, classical_codec
+from llmzip.bench.corpus import corpus_files
+from llmzip.bench.kinds import kind_of
+from llmzip.bench.modelled import Modelled, frames_of, ideal_microbits, modelled
+from llmzip.bench.provenance import Clock
+from llmzip.bench.results import MeasuredFile, Results, Row
+from llmzip.errors import CorpusError, RoundTripError, UsageError
+from llmzip.predictor import Predictor
+from llmzip.predictors import DEFAULT_RUNG
+
+WARM_UP_BYTES = 1 << 14
+
+
+def measure(
+    paths: Sequence[str | Path],
+    *,
+    models: Sequence[str | Predictor] = (DEFAULT_RUNG,),
+    codecs: Sequence[str | Codec] = DEFAULT_CODECS,
+    threads: int = 0,
+) -> Results:
+    """Every file under every model and codec, each row decoded and compared. Empty files are left out.
+
+    paths: files and folders; models: embedded rungs, folders or predictors; codecs: names such as "zstd -22 --long=27",
+    or anything with ``description``, ``compress`` and ``decompress``; threads: 0 for all cores. Raises CorpusError,
+    ModelError, UsageError and RoundTripError.
+    """
+    bench = Bench(found_files(paths), all_codecs(models, codecs, threads=threads), threads=threads)
+    for codec in bench.codecs:
+        warm_up(codec, bench.files[0].data())
+    for file, codec in bench.pending():
+        bench.run(file, codec)
+    return bench.results()
+
+
+class Bench:
+    """A bench under way: what is to be measured, and the rows there are."""
+
+    def __init__(
+        self, files: Sequence["FoundFile"], codecs: Sequence[Codec], *, threads: int = 0, command: str = ""
+    ) -> None:
+        """command: what was typed, for the record."""
+        self.files, self.codecs = tuple(files), tuple(codecs)
+        self._clock, self._threads, self._command = Clock(), threads, command
+        self._rows: dict[tuple[str, str], Row] = {}
+
+    def keep(self, earlier: Results) -> int:
+        """Takes over rows of the same files under the same codecs, and returns how many."""
+        files, codecs = {file.measured for file in self.files}, [codec.description for codec in self.codecs]
+        same_files = {file.name for file in earlier.files if file in files}
+        same_codecs = {codec.name for codec in earlier.codecs if codec in codecs}
+        kept = [row for row in earlier.rows if row.file in same_files and row.codec in same_codecs]
+        self._rows |= {(row.file, row.codec): row for row in kept}
+        return len(kept)
+
+    def pending(self) -> list[tuple["FoundFile", Codec]]:
+        """What has no row yet, file by file."""
+        pairs = [(file, codec) for file in self.files for codec in self.codecs]
+        return [pair for pair in pairs if (pair[0].measured.name, pair[1].description.name) not in self._rows]
+
+    def run(self, file: "FoundFile", codec: Codec) -> Row:
+        """Measures one row. Raises what ``measure_row`` does."""
+        row = measure_row(codec, file.data(), file.measured.name)
+        self._rows[row.file, row.codec] = row
+        return row
+
+    def results(self) -> Results:
+        """The document of all rows so far."""
+        order = [(file.measured.name, codec.description.name) for file in self.files for codec in self.codecs]
+        return Results(
+            tuple(file.measured for file in self.files),
+            tuple(codec.description for codec in self.codecs),
+            tuple(self._rows[key] for key in order if key in self._rows),
+            self._clock.provenance(threads=self._threads, command=self._command),
+        )
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A file to measure, and where it lies."""
+
+    measured: MeasuredFile
+    path: Path
+
+    def data(self) -> bytes:
+        """Its content. Raises CorpusError where that is not what it was."""
+        data = _content(self.path)
+        if hashlib.sha256(data).hexdigest() != self.measured.sha256:
+            raise CorpusError(f"{self.path} has changed since the bench began: begin again")
+        return data
+
+
+def found_files(paths: Sequence[str | Path]) -> list[FoundFile]:
+    """The files to measure, without empty ones, which have no bits per byte. Raises CorpusError if none is left."""
+    roots = [Path(path) for path in paths]
+    full = [(path, data) for path in corpus_files(roots) if (data := _content(path))]
+    if not full:
+        raise CorpusError("all files are empty: name others")
+    names = _without_common_folder([path for path, _ in full])
+    return [
+        FoundFile(MeasuredFile(name, kind_of(path, roots), len(data), hashlib.sha256(data).hexdigest()), path)
+        for name, (path, data) in zip(names, full, strict=True)
+    ]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read ({error.strerror}): correct that, or leave it out") from None
+
+
+def _without_common_folder(paths: list[Path]) -> list[str]:
+    """The paths from the folder that they share, with forward slashes."""
+    try:
+        folder = os.path.commonpath([path.absolute().parent for path in paths])
+        return [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+    except ValueError:  # on several drives
+        return [path.as_posix() for path in paths]
+
+
+def all_codecs(models: Sequence[str | Predictor], codecs: Sequence[str | Codec], *, threads: int = 0) -> list[Codec]:
+    """The codecs of a bench, classical ones first, each once. Raises UsageError where two would have one name."""
+    found: list[Codec] = [classical_codec(name) if isinstance(name, str) else name for name in dict.fromkeys(codecs)]
+    for model in dict.fromkeys(models):
+        found.append(modelled(model, threads=threads) if isinstance(model, str) else Modelled(model))
+    names = [codec.description.name for codec in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two codecs would be called {name!r}: rename one of them or leave it out")
+    return found
+
+
+def warm_up(codec: Codec, data: bytes) -> None:
+    """Lets a codec compile and load what its first call needs, on the beginning of ``data``, so that no row pays."""
+    if codec.description.kind != "external":
+        codec.decompress(codec.compress(data[:WARM_UP_BYTES]))
+
+
+def measure_row(codec: Codec, data: bytes, file: str) -> Row:
+    """The row of ``data``, the content of ``file``. Raises RoundTripError, and CorpusError if there is no data."""
+    name = codec.description.name
+    if not data:
+        raise CorpusError(f"{file} is empty and has no bits per byte: leave it out")
+    with coder.watched_payloads() as payloads:
+        started = time.perf_counter()
+        archive = codec.compress(data)
+        compressed = time.perf_counter()
+    decoded = codec.decompress(archive)
+    decompressed = time.perf_counter()
+    if decoded != data:
+        raise RoundTripError(f"{name} does not give {file} back: report a bug, with the file")
+    # A clock may stand still for very short work; no rate is infinite.
+    seconds = max(compressed - started, 1e-9), max(decompressed - compressed, 1e-9)
+    ideal: int | None = None
+    frame_bytes: tuple[tuple[int, int], ...] = ((len(archive), len(data)),)
+    if isinstance(codec, Modelled):
+        frames = list(frames_of(archive))
+        ideal = sum(ideal_microbits(frame, codec.predictor, payloads) for frame in frames)
+        frame_bytes = tuple((frame.info.archive_bytes, frame.info.original_bytes) for frame in frames)
+    return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes)

@@ -1,0 +1,124 @@
+"""llmzip with one predictor as a codec of the bench: what it is made of, and what its archives cost at best.
+
+May import the codec and what lies below it, and ``bench.results``; ``bench`` and ``cli`` import it.
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from copy import copy
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip import archive, codec, coder, frames
+from llmzip.archive import ByteReader, Frame
+from llmzip.bench.results import MICROBITS, MeasuredCodec
+from llmzip.predictor import Predictor
+from llmzip.predictors import embedded_rungs, load_predictor
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+_NOT_NEEDED_TO_DECODE = {"bench", "cli", "embedded", "training"}
+
+
+class Modelled:
+    """llmzip with one predictor. ``folder``: where its parameters lie, to say what is what among them."""
+
+    def __init__(self, predictor: Predictor, *, folder: Path | None = None) -> None:
+        self.predictor = self._coding = predictor
+        self.description = MeasuredCodec(
+            f"llmzip {predictor.name}",
+            "predictor",
+            {
+                "format_version": archive.FORMAT_VERSION,
+                "frame_bytes": codec.FRAME_BYTES,
+            },
+            fingerprint=predictor.fingerprint.hex(),
+            parameter_count=_parameter_count(folder) if folder else 0,
+            receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
+        )
+
+    def followed(self, wrapped: Predictor) -> "Modelled":
+        """The same, coding with its predictor in a wrapping that shows how far it is."""
+        followed = copy(self)
+        followed._coding = wrapped
+        return followed
+
+    def compress(self, data: bytes) -> bytes:
+        """A whole llmzip archive."""
+        return codec.compress(data, self._coding)
+
+    def decompress(self, data: bytes) -> bytes:
+        """The text of the archive, decoded with the same predictor."""
+        return codec.decompress(data, self._coding)
+
+
+def modelled(name: str, *, threads: int = 0) -> Modelled:
+    """llmzip with an embedded rung or the model in a folder. Raises ModelError."""
+    predictor = load_predictor(name, threads=threads)
+    embedded = {card.name: card.folder for card in embedded_rungs()}
+    return Modelled(predictor, folder=embedded.get(name, Path(name)))
+
+
+def decoder_bytes() -> int:
+    """Bytes of the Python sources that decoding runs, as installed; neither Python itself nor libraries are counted."""
+    sources = (
+        path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in _NOT_NEEDED_TO_DECODE
+    )
+    return sum(len(path.read_bytes().replace(b"\r\n", b"\n")) for path in sources)
+
+
+def _stored_bytes(predictor: Predictor, folder: Path | None) -> dict[str, int]:
+    """Weights and tokenizer as stored; the model's shape, some hundred bytes, counts as weights."""
+    tokenizer = folder / "tokenizer.json" if folder else None
+    tokenizer_bytes = tokenizer.stat().st_size if tokenizer and tokenizer.is_file() else 0
+    tokenizer_bytes = min(tokenizer_bytes, predictor.parameter_bytes)
+    return {"weights": predictor.parameter_bytes - tokenizer_bytes, "tokenizer": tokenizer_bytes}
+
+
+def _parameter_count(folder: Path) -> int:
+    """Numbers in the weight files, from their headers."""
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        count += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+    return count
+
+
+def frames_of(data: bytes) -> Iterator[Frame]:
+    """The frames of an archive with their payloads, checked but not decoded."""
+    reader = ByteReader(io.BytesIO(data))
+    while not reader.at_end():
+        archive.read_header(reader)
+        while isinstance(record := archive.read_record(reader), Frame):
+            yield record
+
+
+def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int]) -> int:
+    """What a frame's decisions cost at best; where no model codes it, its payload is what it costs.
+
+    ``known``: by payload, as ``coder.watched_payloads`` collects them; what is not in it is evaluated again.
+    """
+    if not frame.info.token_count:
+        return 8 * MICROBITS * frame.info.payload_bytes
+    if frame.payload in known:
+        return known[frame.payload]
+    tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
+    if frame.info.kind == "model":
+        intervals = frames.token_intervals(tokens, predictor, frame.info.streams)
+    else:
+        alone = frame.info.kind == "memory"
+        intervals = frames.memory_intervals(tokens, predictor, frame.info.streams, alone=alone)
+    return interval_microbits(intervals)
+
+
+def interval_microbits(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> int:
+    """What intervals cost at best."""
+    bits = coder.IdealBits()
+    for _, own in intervals:
+        bits.add(own)
+    return bits.microbits

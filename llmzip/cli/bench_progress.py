@@ -1,0 +1,82 @@
+"""Runs a bench with one bar over all of it, keeps what is finished, and says what failed. Only ``cli`` imports it."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from llmzip.bench.codecs import Codec
+from llmzip.bench.measuring import Bench, FoundFile, warm_up
+from llmzip.bench.modelled import Modelled
+from llmzip.cli import INTERRUPTED
+from llmzip.cli.files import open_target
+from llmzip.cli.messages import STANDARD, complain, say, shown
+from llmzip.cli.metering import MeteredPredictor
+from llmzip.cli.progress import step_bar
+from llmzip.errors import LlmzipError
+
+MODEL_WEIGHT = 100
+"""How much longer than a classical codec a model takes for a byte, for the bar."""
+
+SAVE_SECONDS = 10.0
+"""Between savings of what is finished."""
+
+Report = Callable[[str, int], None]
+
+
+def measure_all(bench: Bench, output: Path | None, *, show: bool) -> int:
+    """Measures what is pending and returns the exit code. What is finished is saved whatever happens."""
+    pending, code, saved = bench.pending(), 0, time.monotonic()
+    try:
+        with step_bar(sum(_weight(file, codec) for file, codec in pending), show=show) as report:
+            for codec in dict.fromkeys(codec for _, codec in pending):
+                report(f"{shown(codec.description.name)}: warming up", 0)
+                code = max(code, _try(partial(warm_up, codec, pending[0][0].data())))
+            for file, codec in pending:
+                code = max(code, _try(partial(_run, bench, file, codec, report)))
+                if output is not None and time.monotonic() - saved > SAVE_SECONDS:
+                    save(bench, output)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        say(f"llmzip: interrupted: {len(bench.results().rows)} rows are finished")
+        code = INTERRUPTED
+    finally:
+        if output is not None:
+            save(bench, output)
+    return code
+
+
+def save(bench: Bench, output: Path) -> None:
+    """Writes the document of what is finished, whole or not at all."""
+    with open_target(str(output), STANDARD, force=True) as file:
+        file.write(bench.results().to_json().encode())
+
+
+def _weight(file: FoundFile, codec: Codec) -> int:
+    return file.measured.original_bytes * (MODEL_WEIGHT if isinstance(codec, Modelled) else 1)
+
+
+def _try(work: Callable[[], object]) -> int:
+    """One codec that fails on one file does not stop the others. Returns the exit code."""
+    try:
+        work()
+        return 0
+    except LlmzipError as error:
+        return complain(error)
+
+
+def _run(bench: Bench, file: FoundFile, codec: Codec, report: Report) -> None:
+    label = f"{shown(codec.description.name)}: {shown(file.measured.name)}"
+    report(label, 0)
+    whole, told = _weight(file, codec), 0
+
+    def tell(done_bytes: float) -> None:
+        nonlocal told
+        # Half of the work is to compress; a frame that is tried twice does not count twice.
+        now = min(int(whole * done_bytes / (2 * file.measured.original_bytes)), whole)
+        report(label, max(0, now - told))
+        told = max(told, now)
+
+    followed = codec.followed(MeteredPredictor(codec.predictor, tell)) if isinstance(codec, Modelled) else codec
+    bench.run(file, followed)
+    report(label, whole - told)
