@@ -14,7 +14,7 @@ from llmzip.bench.pages import data_block, fill
 from llmzip.bench.results import WATERFALL_TERMS, MeasuredCodec, Results, Row, WaterfallTerm
 from llmzip.bench.summary import ALL, Total, totals
 
-FILES_SHOWN = 2000
+FILES_SHOWN = 1000
 """Rows in the table of files, so that a page stays small."""
 
 DEAREST = 25

@@ -7,6 +7,7 @@ and no address at all. Needs Jinja2, of the extra ``report``. May import ``error
 import base64
 import hashlib
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from llmzip.errors import UsageError
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 MISSING = "HTML pages need packages that are not installed: pip install 'llmzip[report]'"
+
+
+def require() -> None:
+    """Raises UsageError where a page could not be made, before anything is measured for it."""
+    if find_spec("jinja2") is None or find_spec("vl_convert") is None:
+        raise UsageError(MISSING)
 
 
 def fill(template: str, /, **values: Any) -> str:

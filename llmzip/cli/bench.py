@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.messages import say, shown
+from llmzip.cli.files import open_target
+from llmzip.cli.messages import STANDARD, say, shown
 from llmzip.cli.options import Json, Quiet, Threads
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
@@ -37,6 +38,9 @@ Resume = Annotated[
     Path | None, typer.Option("--resume", metavar="FILE", help="Keep the rows of earlier results that still hold.")
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts that opens without a network.")
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print a line of comma-separated values for each row.")]
 
 
@@ -53,14 +57,20 @@ def bench(
     as_json: Json = False,
     markdown: Markdown = False,
     as_csv: Csv = False,
+    html: Html = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
     if as_json + markdown + as_csv > 1:
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"{output} cannot be written: its folder does not exist")
+    for target in filter(None, (output, html)):
+        if not target.absolute().parent.is_dir():
+            raise UsageError(f"{target} cannot be written: its folder does not exist")
+    if html is not None:
+        from llmzip.bench.pages import require
+
+        require()
 
     from llmzip.bench.codecs import DEFAULT_CODECS
     from llmzip.bench.external import read_external_codecs
@@ -83,8 +93,17 @@ def bench(
         typer.echo(results.to_json(), nl=False)
     elif results.rows:
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
+    if html is not None:
+        _write_page(results, html)
     if code:
         raise typer.Exit(code)
+
+
+def _write_page(results: "Results", html: Path) -> None:
+    from llmzip.bench.html import render
+
+    with open_target(str(html), STANDARD, force=True) as file:
+        file.write(render(results).encode())
 
 
 def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:

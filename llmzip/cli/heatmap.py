@@ -58,6 +58,10 @@ def heatmap(
     """
     if html is not None and as_json:
         raise UsageError("--html and --json each say what to write: leave one out")
+    if html is not None:
+        from llmzip.bench.pages import require
+
+        require()
     from llmzip.bench.heatmap import measure_heatmap
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
