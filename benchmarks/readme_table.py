@@ -1,12 +1,14 @@
 """The README's tables, from committed results: ``python benchmarks/readme_table.py`` rewrites them in place.
 
-``results/corpora.json`` is the output of ``llmzip bench corpora --json -m nano -m small``; the held-out figures are
+``results/corpora.json`` is the output of ``llmzip bench corpora -m nano -m small --output``; the held-out figures are
 those of the model cards. A test fails when the README says anything else.
 """
 
 import json
 import re
 from pathlib import Path
+
+from llmzip.bench.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "corpora.json"
@@ -21,15 +23,17 @@ CLASSICAL_HELD_OUT = {  # zstd -19, xz -9e, 7-Zip PPMd -mx9, bzip3, run on the h
 
 def corpora_table() -> str:
     """Bits per byte of every file in ``corpora`` and in all."""
-    report = json.loads(RESULTS.read_text())
-    codecs = [row["codec"] for row in report["totals"]]
+    results = Results.from_json(RESULTS.read_text(encoding="utf-8"))
+    codecs = [codec.name for codec in results.codecs]
     lines = ["| file | bytes | " + " | ".join(codecs) + " |", "|---|--:|" + "--:|" * len(codecs)]
-    files = list(dict.fromkeys(row["file"] for row in report["rows"]))
-    for file in [*files, "total"]:
-        rows = [row for row in report["rows"] + report["totals"] if row["file"] == file]
-        name = "**all**" if file == "total" else Path(file).name
-        figures = " | ".join(f"{8 * row['archive_bytes'] / row['original_bytes']:.3f}" for row in rows)
-        lines.append(f"| {name} | {rows[0]['original_bytes']:,} | {figures} |")
+    groups = {file.name: [row for row in results.rows if row.file == file.name] for file in results.files}
+    for name, rows in {**groups, "**all**": list(results.rows)}.items():
+        figures = []
+        for codec in codecs:
+            sizes = [(row.archive_bytes, row.original_bytes) for row in rows if row.codec == codec]
+            archive_bytes, original_bytes = map(sum, zip(*sizes, strict=True))
+            figures.append(f"{8 * archive_bytes / original_bytes:.3f}")
+        lines.append(f"| {name} | {original_bytes:,} | " + " | ".join(figures) + " |")
     return "\n".join(lines)
 
 

@@ -33,8 +33,9 @@ class External:
     ) -> None:
         self._compress, self._decompress = tuple(compress), tuple(decompress)
         self._time_limit_seconds = time_limit_seconds or TIME_LIMIT_SECONDS
-        commands: dict[str, str | int] = {"compress": shlex.join(compress), "decompress": shlex.join(decompress)}
-        self.description = MeasuredCodec(name, "external", commands, exact=False)
+        self.commands = list(self._compress), list(self._decompress)
+        settings: dict[str, str | int] = {"compress": shlex.join(compress), "decompress": shlex.join(decompress)}
+        self.description = MeasuredCodec(name, "external", settings, exact=False)
 
     def compress(self, data: bytes) -> bytes:
         """What the first program makes of ``data``."""

@@ -8,16 +8,19 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmzip import coder
 from llmzip.bench.codecs import DEFAULT_CODECS, Codec, classical_codec
 from llmzip.bench.corpus import corpus_files
+from llmzip.bench.estimate import SAMPLE_BYTES, estimate_row
 from llmzip.bench.kinds import kind_of
 from llmzip.bench.modelled import Modelled, frames_of, ideal_microbits, modelled
+from llmzip.bench.peak_memory import peak_memory_bytes
 from llmzip.bench.provenance import Clock
 from llmzip.bench.results import MeasuredFile, Results, Row
+from llmzip.bench.waterfall import waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
 from llmzip.predictor import Predictor
 from llmzip.predictors import DEFAULT_RUNG
@@ -30,15 +33,19 @@ def measure(
     *,
     models: Sequence[str | Predictor] = (DEFAULT_RUNG,),
     codecs: Sequence[str | Codec] = DEFAULT_CODECS,
+    explain: bool = False,
+    quick: bool = False,
     threads: int = 0,
 ) -> Results:
     """Every file under every model and codec, each row decoded and compared. Empty files are left out.
 
     paths: files and folders; models: embedded rungs, folders or predictors; codecs: names such as "zstd -22 --long=27",
-    or anything with ``description``, ``compress`` and ``decompress``; threads: 0 for all cores. Raises CorpusError,
-    ModelError, UsageError and RoundTripError.
+    or anything with ``description``, ``compress`` and ``decompress``; explain: where the bits of models go; quick:
+    models are scored, no archive of theirs is written, and their rows are estimates; threads: 0 for all cores. Raises
+    CorpusError, ModelError, UsageError and RoundTripError.
     """
-    bench = Bench(found_files(paths), all_codecs(models, codecs, threads=threads), threads=threads)
+    measured = all_codecs(models, codecs, threads=threads)
+    bench = Bench(found_files(paths), measured, explain=explain, quick=quick, threads=threads)
     for codec in bench.codecs:
         warm_up(codec, bench.files[0].data())
     for file, codec in bench.pending():
@@ -50,9 +57,19 @@ class Bench:
     """A bench under way: what is to be measured, and the rows there are."""
 
     def __init__(
-        self, files: Sequence["FoundFile"], codecs: Sequence[Codec], *, threads: int = 0, command: str = ""
+        self,
+        files: Sequence["FoundFile"],
+        codecs: Sequence[Codec],
+        *,
+        explain: bool = False,
+        quick: bool = False,
+        threads: int = 0,
+        command: str = "",
     ) -> None:
         """command: what was typed, for the record."""
+        self._explain, self._quick = explain, quick
+        self._gaps: dict[str, dict[str, int]] = {}
+        self._largest = max(files, key=lambda file: file.measured.original_bytes)
         self.files, self.codecs = tuple(files), tuple(codecs)
         self._clock, self._threads, self._command = Clock(), threads, command
         self._rows: dict[tuple[str, str], Row] = {}
@@ -63,8 +80,17 @@ class Bench:
         same_files = {file.name for file in earlier.files if file in files}
         same_codecs = {codec.name for codec in earlier.codecs if codec in codecs}
         kept = [row for row in earlier.rows if row.file in same_files and row.codec in same_codecs]
+        kept = [row for row in kept if self._is_as_asked(row)]
         self._rows |= {(row.file, row.codec): row for row in kept}
+        gaps = earlier.provenance.get("estimate_gaps", {})
+        self._gaps |= {row.codec: gaps[row.codec] for row in kept if row.codec in gaps}
         return len(kept)
+
+    def _is_as_asked(self, row: Row) -> bool:
+        """Whether an earlier row tells as much as a new one would."""
+        is_modelled = row.ideal_microbits is not None
+        explained = row.waterfall_microbits is not None or self._quick or not self._explain
+        return row.estimate == self._quick and explained if is_modelled else row.verified
 
     def pending(self) -> list[tuple["FoundFile", Codec]]:
         """What has no row yet, file by file."""
@@ -73,9 +99,23 @@ class Bench:
 
     def run(self, file: "FoundFile", codec: Codec) -> Row:
         """Measures one row. Raises what ``measure_row`` does."""
-        row = measure_row(codec, file.data(), file.measured.name)
+        if self._quick and isinstance(codec, Modelled):
+            if codec.description.name not in self._gaps:
+                self._gaps[codec.description.name] = self._gap(codec)
+            row = estimate_row(codec, file.data(), file.measured.name)
+        else:
+            row = measure_row(codec, file.data(), file.measured.name, explain=self._explain)
+            if file is self._largest:
+                row = replace(row, peak_memory_bytes=peak_memory_bytes(codec, file.path, threads=self._threads))
         self._rows[row.file, row.codec] = row
         return row
+
+    def _gap(self, codec: Modelled) -> dict[str, int]:
+        """How far an estimate is off on a sample whose archive is written and decoded."""
+        sample, name = self._largest.data()[:SAMPLE_BYTES], self._largest.measured.name
+        estimate, row = (run(codec, sample, name) for run in (estimate_row, measure_row))
+        sizes = {"estimated_bytes": estimate.archive_bytes, "archive_bytes": row.archive_bytes}
+        return {"sample_bytes": len(sample), **sizes}
 
     def results(self) -> Results:
         """The document of all rows so far."""
@@ -84,7 +124,8 @@ class Bench:
             tuple(file.measured for file in self.files),
             tuple(codec.description for codec in self.codecs),
             tuple(self._rows[key] for key in order if key in self._rows),
-            self._clock.provenance(threads=self._threads, command=self._command),
+            self._clock.provenance(threads=self._threads, command=self._command)
+            | ({"estimate_gaps": self._gaps} if self._gaps else {}),
         )
 
 
@@ -150,8 +191,11 @@ def warm_up(codec: Codec, data: bytes) -> None:
         codec.decompress(codec.compress(data[:WARM_UP_BYTES]))
 
 
-def measure_row(codec: Codec, data: bytes, file: str) -> Row:
-    """The row of ``data``, the content of ``file``. Raises RoundTripError, and CorpusError if there is no data."""
+def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False) -> Row:
+    """The row of ``data``, the content of ``file``. Raises RoundTripError, and CorpusError if there is no data.
+
+    explain: whether it says where the bits of a model's archive go.
+    """
     name = codec.description.name
     if not data:
         raise CorpusError(f"{file} is empty and has no bits per byte: leave it out")
@@ -165,10 +209,11 @@ def measure_row(codec: Codec, data: bytes, file: str) -> Row:
         raise RoundTripError(f"{name} does not give {file} back: report a bug, with the file")
     # A clock may stand still for very short work; no rate is infinite.
     seconds = max(compressed - started, 1e-9), max(decompressed - compressed, 1e-9)
-    ideal: int | None = None
+    ideal, terms = None, None
     frame_bytes: tuple[tuple[int, int], ...] = ((len(archive), len(data)),)
     if isinstance(codec, Modelled):
         frames = list(frames_of(archive))
         ideal = sum(ideal_microbits(frame, codec.predictor, payloads) for frame in frames)
         frame_bytes = tuple((frame.info.archive_bytes, frame.info.original_bytes) for frame in frames)
-    return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes)
+        terms = waterfall(archive, codec.predictor, payloads) if explain else None
+    return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes, terms)

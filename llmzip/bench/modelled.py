@@ -25,10 +25,15 @@ _NOT_NEEDED_TO_DECODE = {"bench", "cli", "embedded", "training"}
 
 
 class Modelled:
-    """llmzip with one predictor. ``folder``: where its parameters lie, to say what is what among them."""
+    """llmzip with one predictor.
 
-    def __init__(self, predictor: Predictor, *, folder: Path | None = None) -> None:
-        self.predictor = self._coding = predictor
+    folder: where its parameters lie, to say what is what among them; origin: what ``load_predictor`` made it from.
+    """
+
+    def __init__(self, predictor: Predictor, *, folder: Path | None = None, origin: str | None = None) -> None:
+        self.origin = origin
+        self.predictor = predictor
+        self.coding = predictor  # what runs: the predictor, perhaps wrapped
         self.description = MeasuredCodec(
             f"llmzip {predictor.name}",
             "predictor",
@@ -44,23 +49,23 @@ class Modelled:
     def followed(self, wrapped: Predictor) -> "Modelled":
         """The same, coding with its predictor in a wrapping that shows how far it is."""
         followed = copy(self)
-        followed._coding = wrapped
+        followed.coding = wrapped
         return followed
 
     def compress(self, data: bytes) -> bytes:
         """A whole llmzip archive."""
-        return codec.compress(data, self._coding)
+        return codec.compress(data, self.coding)
 
     def decompress(self, data: bytes) -> bytes:
         """The text of the archive, decoded with the same predictor."""
-        return codec.decompress(data, self._coding)
+        return codec.decompress(data, self.coding)
 
 
 def modelled(name: str, *, threads: int = 0) -> Modelled:
     """llmzip with an embedded rung or the model in a folder. Raises ModelError."""
     predictor = load_predictor(name, threads=threads)
     embedded = {card.name: card.folder for card in embedded_rungs()}
-    return Modelled(predictor, folder=embedded.get(name, Path(name)))
+    return Modelled(predictor, folder=embedded.get(name, Path(name)), origin=name)
 
 
 def decoder_bytes() -> int:

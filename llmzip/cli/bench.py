@@ -62,6 +62,8 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
+    if quick and explain:
+        raise UsageError("--explain takes an archive apart, and --quick writes none: leave one out")
     if as_json + markdown + as_csv > 1:
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
     for target in filter(None, (output, html)):
@@ -83,7 +85,8 @@ def bench(
     found = found_files(paths)
     _name_empty(paths)
     measured = all_codecs(models or [DEFAULT_RUNG], [*(codecs or DEFAULT_CODECS), *external], threads=threads)
-    work = Bench(found, measured, threads=threads, command=shlex.join(["llmzip", *sys.argv[1:]]))
+    command = shlex.join(["llmzip", *sys.argv[1:]])
+    work = Bench(found, measured, explain=explain, quick=quick, threads=threads, command=command)
     if earlier is not None:
         kept = work.keep(earlier)
         say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
@@ -108,13 +111,16 @@ def _write_page(results: "Results", html: Path) -> None:
 
 def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:
     from llmzip.cli.bench_table import as_markdown, comma_separated, print_table
+    from llmzip.cli.bench_waterfall import print_waterfall
 
     if markdown or as_csv:
         typer.echo(as_markdown(results) if markdown else comma_separated(results), nl=False)
         return
     from rich.console import Console
 
-    print_table(results, Console(markup=False, highlight=False), files=files)
+    console = Console(markup=False, highlight=False)
+    print_table(results, console, files=files)
+    print_waterfall(results, console)
 
 
 def _earlier(path: Path | None) -> "Results | None":

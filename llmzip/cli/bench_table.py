@@ -37,6 +37,10 @@ def _break_even(total: Total) -> str:
     return "never" if size is None else f"{size / MILLION:,.1f} MB"
 
 
+def _label(total: Total) -> str:
+    return shown(total.codec.name) + (" (estimate)" if total.estimate else "")
+
+
 def _speed(total: Total, seconds: float) -> str:
     rate = total.original_bytes / 1000 / seconds if seconds else None
     return _optional(rate, ",.0f" if rate and rate >= 1000 else ".1f")
@@ -75,8 +79,12 @@ EXPLANATION = (
 def print_table(results: Results, console: "Console", *, files: bool) -> None:
     """Groups by kind, all files last; ``files``: whether every file has its lines as well."""
     console.print(_table(results, console.width, files=files))
-    for line in [verification(results), *receiver_lines(results)]:
+    for line in _notes(results):
         console.print(line, soft_wrap=True)
+
+
+def _notes(results: Results) -> list[str]:
+    return [verification(results), *gap_lines(results), *receiver_lines(results)]
 
 
 def verification(results: Results) -> str:
@@ -84,6 +92,18 @@ def verification(results: Results) -> str:
     verified, estimates = (sum(getattr(row, name) for row in results.rows) for name in ("verified", "estimate"))
     said = f"{verified} of {len(results.rows)} rows were decoded and are equal to their originals."
     return said + (f" {estimates} are estimates: scored, no archive was written." if estimates else "")
+
+
+def gap_lines(results: Results) -> list[str]:
+    """How far the estimates of each model are off, where it was measured."""
+    lines = []
+    for name, gap in results.provenance.get("estimate_gaps", {}).items():
+        off = gap["estimated_bytes"] / gap["archive_bytes"] - 1
+        lines.append(
+            f"{shown(name)}: on a sample of {gap['sample_bytes']:,} bytes, estimated at {gap['estimated_bytes']:,}, "
+            f"the archive had {gap['archive_bytes']:,} bytes: the estimate was off by {off:+.2%}"
+        )
+    return lines
 
 
 def groups(results: Results, *, files: bool) -> dict[str, list[Total]]:
@@ -133,7 +153,7 @@ def _table(results: Results, width: int, *, files: bool) -> "Table":
         for place, total in enumerate(group):
             cells = [Text(column.cell(total)) for column in columns]
             style = "green" if place == 0 else "" if total.verified or total.estimate else "red"
-            table.add_row(Text(f"  {shown(total.codec.name)}"), *cells, style=style)
+            table.add_row(Text(f"  {_label(total)}"), *cells, style=style)
         table.add_section()
     return table
 
@@ -156,9 +176,9 @@ def as_markdown(results: Results) -> str:
     lines = ["| " + " | ".join(headings) + " |", "|---|---|" + "--:|" * (len(headings) - 2)]
     for title, group in groups(results, files=True).items():
         for total in group:
-            cells = [title, total.codec.name, f"{total.original_bytes:,}", *(column.cell(total) for column in COLUMNS)]
+            cells = [title, _label(total), f"{total.original_bytes:,}", *(column.cell(total) for column in COLUMNS)]
             lines.append("| " + " | ".join(shown(cell).replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join([*lines, "", EXPLANATION, "", *(f"- {line}" for line in receiver_lines(results))]) + "\n"
+    return "\n".join([*lines, "", EXPLANATION, "", *(f"- {line}" for line in _notes(results))]) + "\n"
 
 
 _ROW_FIELDS = (

@@ -83,6 +83,10 @@ class ThreadedStreams:
         results = self._workers.run([partial(group.intervals, part) for group, part in self._deal(tokens)])
         return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
 
+    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        results = self._workers.run([partial(group.unrounded_bits, part) for group, part in self._deal(tokens)])
+        return np.concatenate(results)
+
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         return np.concatenate(self._workers.run([partial(g.scores, part, score) for g, part in self._deal(tokens)]))
 

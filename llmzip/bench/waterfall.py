@@ -1,0 +1,103 @@
+"""Where an archive's bits go: the terms of ``results.WATERFALL_TERMS``, each measured, with the archive as their sum.
+
+Evaluates the model again, about as long as compression takes. May import the codec and what lies below it, and the rest
+of ``bench``; ``bench`` and ``cli`` import it.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip import frames
+from llmzip.archive import Frame
+from llmzip.bench.modelled import frames_of, ideal_microbits, interval_microbits
+from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
+from llmzip.coder import IdealBits
+from llmzip.predictor import Predictor
+
+COLD_TOKENS = 512
+"""Tokens at the beginning of a stream whose cost is compared with and without a past, which is as long."""
+
+_BYTE = 8 * MICROBITS
+
+
+@runtime_checkable
+class UnroundedContext(Protocol):
+    """A context that can say what its distributions were before they were rounded to frequencies."""
+
+    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """-log2 of each token's probability, [streams, n], for tokens [streams, n], which are then seen."""
+        ...
+
+
+def waterfall(archive: bytes, predictor: Predictor, known: dict[bytes, int]) -> dict[WaterfallTerm, int]:
+    """Microbits by term; their sum is 8 * len(archive) * MICROBITS exactly.
+
+    ``known``: ideal microbits by payload, as ``coder.watched_payloads`` collects them.
+    """
+    terms = dict.fromkeys(WATERFALL_TERMS, 0)
+    terms["framing"] = _BYTE * len(archive)
+    for frame in frames_of(archive):
+        payload = _BYTE * frame.info.payload_bytes
+        terms["framing"] -= payload
+        if not frame.info.token_count:
+            terms["fallback"] += payload
+            continue
+        ideal = ideal_microbits(frame, predictor, known)
+        terms["coder"] += payload - ideal
+        for term, microbits in _terms_of_model(frame, predictor, ideal).items():
+            terms[term] += microbits
+    return terms
+
+
+def _terms_of_model(frame: Frame, predictor: Predictor, ideal: int) -> dict[WaterfallTerm, int]:
+    """What the ``ideal`` microbits of a frame of tokens consist of."""
+    if frame.info.kind == "memory":
+        return {"memory": ideal}
+    streams = frame.info.streams
+    tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
+    rounded = ideal
+    if frame.info.kind != "model":
+        rounded = interval_microbits(frames.token_intervals(tokens, predictor, streams))
+    cold_start = cold_start_microbits(tokens, predictor, streams)
+    unrounded = unrounded_microbits(tokens, predictor, streams)
+    precision = 0 if unrounded is None else rounded - unrounded
+    model = rounded - precision - cold_start
+    return {"model": model, "memory": ideal - rounded, "precision": precision, "cold_start": cold_start}
+
+
+def cold_start_microbits(tokens: NDArray[np.int64], predictor: Predictor, streams: int) -> int:
+    """What the first COLD_TOKENS tokens of each stream but the first would save with as many tokens before them."""
+    parts = np.array_split(tokens, streams)  # as ``frames`` cuts them
+    if streams == 1:
+        return 0
+    reach = min(COLD_TOKENS, len(parts[-1]))
+    cold = np.stack([part[:reach] for part in parts[1:]])
+    pasts = np.stack([part[len(part) - reach :] for part in parts[:-1]])
+    return _cost(predictor, cold, 0) - _cost(predictor, np.concatenate([pasts, cold], axis=1), reach)
+
+
+def _cost(predictor: Predictor, table: NDArray[np.int64], first: int) -> int:
+    """Microbits of the columns from ``first`` on of tokens [streams, n], under the model alone, as coded."""
+    intervals = frames.token_intervals(table.ravel(), predictor, len(table))
+    frequencies = np.concatenate([own for _, own in intervals])  # position by position
+    bits = IdealBits()
+    bits.add(frequencies[first * len(table) :])
+    return bits.microbits
+
+
+def unrounded_microbits(tokens: NDArray[np.int64], predictor: Predictor, streams: int) -> int | None:
+    """What the tokens would cost under probabilities that were not rounded; None where the predictor cannot say."""
+    context = predictor.start(streams)
+    if not isinstance(context, UnroundedContext):
+        return None
+    parts, bits = np.array_split(tokens, streams), 0.0
+    table = np.zeros((streams, len(parts[0])), np.int64)
+    counts = np.zeros(table.shape, bool)
+    for row, part in enumerate(parts):
+        table[row, : len(part)], counts[row, : len(part)] = part, True
+    for first in range(0, table.shape[1], COLD_TOKENS):
+        columns = slice(first, first + COLD_TOKENS)
+        bits += float(context.unrounded_bits(table[:, columns])[counts[:, columns]].sum())
+    return round(bits * MICROBITS)
