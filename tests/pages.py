@@ -69,7 +69,7 @@ def without_references(page: str) -> set[str]:
     return reader.tags
 
 
-def browse(page: Path, *options: str) -> tuple[str, str]:
+def browse(page: Path, *, fragment: str = "") -> tuple[str, str]:
     """The document after its scripts have run, and what the browser's console said."""
     assert BROWSER
     command = [
@@ -82,9 +82,8 @@ def browse(page: Path, *options: str) -> tuple[str, str]:
         f"--user-data-dir={page.parent / 'profile'}",
         "--enable-logging=stderr",
         "--virtual-time-budget=2000",
-        *options,
         "--dump-dom",
-        page.as_uri(),
+        f"{page.as_uri()}#{fragment}",
     ]
     result = subprocess.run(command, capture_output=True, timeout=120)
     messages = [line for line in result.stderr.decode("utf-8", "replace").splitlines() if "CONSOLE" in line]

@@ -157,7 +157,7 @@ def render_heatmap(heatmap: Heatmap, *, name: str) -> str:
         for other in token.alternatives:
             others += (pieces.setdefault(other.content, len(pieces)), float(f"{other.probability:.3g}"))
         piece = pieces.setdefault(token.content, len(pieces))
-        records.append([piece, token.offset, round(token.bits, 3), round(token.model_bits, 3), others])
+        records.append([piece, token.offset, round(token.bits, 2), round(token.model_bits, 2), others])
     data = {
         "memory": heatmap.memory,
         "pieces": [shown_bytes(piece) for piece in pieces],
