@@ -33,7 +33,8 @@ Html = Annotated[
 ]
 NoMemory = Annotated[bool, typer.Option("--no-memory", help="The model alone, without memory of the text at hand.")]
 Limit = Annotated[
-    int, typer.Option("--limit", metavar="BYTES", min=1, help="Look at no more than the beginning of the file.")
+    int | None,
+    typer.Option("--limit", metavar="BYTES", min=1, help="Look at so much of the beginning of the file; 48 KiB."),
 ]
 Alternatives = Annotated[
     int, typer.Option("--alternatives", metavar="N", min=0, max=100, help="Likeliest tokens to give for each.")
@@ -46,7 +47,7 @@ def heatmap(
     html: Html = None,
     as_json: Json = False,
     no_memory: NoMemory = False,
-    limit: Limit = 1 << 16,
+    limit: Limit = None,
     alternatives: Alternatives = 5,
     force: Force = False,
     threads: Threads = 0,
@@ -62,13 +63,15 @@ def heatmap(
         from llmzip.bench.pages import require
 
         require()
-    from llmzip.bench.heatmap import measure_heatmap
+    from llmzip.bench.heatmap import LIMIT_BYTES, measure_heatmap
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
     with open_source(file) as source:
         data = source.read()
     predictor = load_predictor(model or DEFAULT_RUNG, threads=threads)
-    measured = measure_heatmap(data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=limit)
+    measured = measure_heatmap(
+        data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=limit or LIMIT_BYTES
+    )
     if measured.shown_bytes < measured.original_bytes:
         say(
             f"llmzip: {title(file)}: only the first {measured.shown_bytes:,} of {measured.original_bytes:,} bytes "
