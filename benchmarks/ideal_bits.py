@@ -69,7 +69,7 @@ def float_path(folder: Path, dtype: str, tokens: NDArray[np.int64]) -> tuple[flo
         from llmzip.predictors.hub import load_hub
     except ImportError:
         return None
-    predictor = load_hub(folder, folder.name, dtype=dtype).fitted(1, 1)
+    predictor = load_hub(folder, folder.name, dtype=dtype, threads=1).fitted(1, 1)  # small steps gain nothing by more
     context, exact_bits, coded_bits = predictor.start(1), 0.0, 0.0
     for token in tokens:
         weights = context.next_weights()[0].astype(np.float64)
@@ -88,6 +88,7 @@ def main() -> None:
     data = arguments.file.read_bytes()
     predictor = load_predictor(arguments.model)
     tokens = predictor.tokenize(data)
+    torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float64, attn_implementation="eager", local_files_only=True, use_safetensors=True

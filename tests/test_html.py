@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pages import browse, needs_browser, without_references
+from pages import browse, needs_browser, run_command, without_references
 
 from llmzip.bench import charts, summary
 from llmzip.bench.html import FILES_SHOWN, render
@@ -209,6 +209,23 @@ def test_sizes_in_words() -> None:
         "140 GB",
         "5,000 TB",
     ]
+
+
+def test_the_command_writes_the_page(model_folder: Path, tmp_path: Path) -> None:
+    text, page = tmp_path / "a.txt", tmp_path / "page.html"
+    text.write_bytes(b"It was a bright cold day. " * 20)
+    result = run_command("bench", text, "-m", model_folder, "--codec", "zstd -19", "--html", page, "--json", "-q")
+    assert result.returncode == 0, result.stderr
+    written = page.read_text(encoding="utf-8")
+    without_references(written)
+    for total in totals(Results.from_json(result.stdout.decode())):
+        assert f"{total.bits_per_byte:.3f}" in texts(written)
+
+
+def test_the_command_measures_nothing_for_a_page_it_cannot_write(tmp_path: Path) -> None:
+    result = run_command("bench", tmp_path, "--html", tmp_path / "missing" / "page.html")
+    assert result.returncode == 2 and b"its folder does not exist" in result.stderr
+    assert b"--html" in run_command("bench", "--help").stdout
 
 
 @needs_browser

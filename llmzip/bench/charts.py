@@ -75,7 +75,7 @@ def bars(totals: Sequence[Total], *, highest: float) -> str:
         }
         for total in totals
     ]
-    x = {"field": "bits", "type": "quantitative", "axis": None, "scale": {"domain": [0, highest * 1.2], "nice": False}}
+    x = {"field": "bits", "type": "quantitative", "axis": None, "scale": {"domain": [0, highest * 1.3], "nice": False}}
     spec = {
         "width": NARROW,
         "height": {"step": 22},
@@ -143,7 +143,7 @@ def speed_against_ratio(totals: Sequence[Total], width: int) -> str:
         _spread(side, (top - bottom) / (height - 90) * _LINE_HEIGHT)
     x = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high], "nice": False}}
     axis = {
-        "labelExpr": "format(datum.value, '~s') + 'B/s'",
+        "labelExpr": "replace(format(datum.value, '~s'), 'k', 'K') + 'B/s'",
         "title": "text a second",
         "values": _powers(low, high, 4 if width < WIDE else 12),
     }
@@ -215,7 +215,7 @@ def break_even(totals: Sequence[Total], width: int) -> str:
             )
     _spread(labels, (top - bottom) / (height - 60) * _LINE_HEIGHT)
     axis = {
-        "labelExpr": "format(datum.value, '~s') + 'B'",
+        "labelExpr": "replace(format(datum.value, '~s'), 'k', 'K') + 'B'",
         "title": "bytes of text",
         "values": _powers(low, high, 4 if width < WIDE else 12),
     }
@@ -286,7 +286,7 @@ def waterfall(name: str, terms: dict[WaterfallTerm, int], original_bytes: int) -
             reached += amount
             highest = max(highest, reached)
     values.append(_step("archive", 0, reached, original_bytes, "model"))
-    right = highest / MICROBITS / original_bytes * 1.3
+    right = highest / MICROBITS / original_bytes * 1.55
     spec = {
         "width": NARROW,
         "height": {"step": 22},
