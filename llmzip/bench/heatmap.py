@@ -18,7 +18,7 @@ from llmzip.frames import MEMORY_TOKENS, memory_intervals
 from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Predictor
 
 LIMIT_BYTES = 48 << 10
-"""How much of a long text is looked at unless more is asked for: a page of it is below 5 MB if every byte is a token."""
+"""How much of a text is looked at unless more is asked for: even if every byte is a token, its page is below 5 MB."""
 
 LEVEL_BITS = (1, 2, 4, 8, 12)
 """Bounds of the colours: level 0 is below 1 bit, level 5 is 12 bits and more."""
