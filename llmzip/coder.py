@@ -6,7 +6,6 @@ Knows no tokens, streams or files. May import ``errors`` and ``predictor``.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import constriction
@@ -21,7 +20,7 @@ _queue = constriction.stream.queue
 # ``perfect=False`` is always stated: without it constriction prints a warning to stdout and takes a second a token.
 _model: Any = constriction.stream.model.Categorical(perfect=False)
 
-_watched: ContextVar[dict[bytes, int] | None] = ContextVar("watched", default=None)
+_watchers: list[dict[bytes, int]] = []
 
 MICROBITS = 1_000_000
 """Units in one bit."""
@@ -29,13 +28,13 @@ MICROBITS = 1_000_000
 
 @contextmanager
 def watched_payloads() -> Iterator[dict[bytes, int]]:
-    """While it is open, every payload that this thread encodes is put in here, with the microbits it costs at best."""
+    """While it is open, every payload that any thread encodes is put in here, with the microbits it costs at best."""
     payloads: dict[bytes, int] = {}
-    token = _watched.set(payloads)
+    _watchers.append(payloads)
     try:
         yield payloads
     finally:
-        _watched.reset(token)
+        _watchers[:] = [watcher for watcher in _watchers if watcher is not payloads]
 
 
 def encode(cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> bytes:
@@ -71,14 +70,14 @@ class Encoder:
 
     def __init__(self) -> None:
         self._encoder = _queue.RangeEncoder()
-        self._watched = _watched.get()
+        self._watchers = tuple(_watchers)
         self._ideal = IdealBits()
 
     def encode(self, cumulative: NDArray[np.int64], frequency: NDArray[np.int64]) -> None:
         """Adds the intervals [cumulative, cumulative + frequency) of 2^24; both [n] int64."""
         symbols, table = _table(cumulative, frequency)
         self._encoder.encode(symbols, _model, (table - 1).astype(np.float64))
-        if self._watched is not None:
+        if self._watchers:
             self._ideal.add(frequency)
 
     def payload(self) -> bytes:
@@ -87,8 +86,8 @@ class Encoder:
         payload = words.astype(">u4").tobytes()
         # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
         payload = payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
-        if self._watched is not None:
-            self._watched[payload] = self._ideal.microbits
+        for watcher in self._watchers:
+            watcher[payload] = self._ideal.microbits
         return payload
 
 

@@ -40,11 +40,20 @@ def test_every_llmzip_line_of_the_readme_is_a_command_with_those_options() -> No
             assert option in helps[name], f"{name} {option}"
 
 
-def test_the_example_in_python_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.S)
-    if "small" not in {card.name for card in embedded_rungs()}:
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S), ids=["compress", "measure"])
+def test_the_examples_in_python_run(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not {"nano", "small"} <= {card.name for card in embedded_rungs()}:
         pytest.skip("the embedded models are not in this checkout")
+    monkeypatch.chdir(ROOT)
     exec(compile(example, "README.md", "exec"), {})
+
+
+def test_the_codecs_described_in_the_documents_can_be_read(tmp_path: Path) -> None:
+    from llmzip.bench.external import read_external_codecs
+
+    (example,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "bench.md").read_text(encoding="utf-8"), re.S)
+    (tmp_path / "codecs.toml").write_text(example, encoding="utf-8")
+    assert [codec.description.name for codec in read_external_codecs(tmp_path / "codecs.toml")] == ["cmix", "lz4 -12"]
 
 
 def test_the_tables_are_those_of_the_committed_results() -> None:

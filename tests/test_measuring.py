@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,18 @@ def test_watched_payloads_cost_what_evaluating_them_again_says(tiny: ExactPredic
     with coder.watched_payloads() as known:
         assert llmzip_codec.compress(data, tiny, streams=3) == archive  # watching changes nothing
     assert llmzip_codec.compress(data, tiny, streams=3) == archive
+
+
+def test_payloads_are_watched_in_all_threads() -> None:
+    tokens = np.array([1, 2, 3], np.int64)
+    with coder.watched_payloads() as outer, coder.watched_payloads() as inner, ThreadPoolExecutor(1) as pool:
+        payload = pool.submit(coder.encode, tokens, tokens).result()
+    assert outer == inner == {payload: 72 * MICROBITS - round(np.log2(6) * MICROBITS)}
+    with coder.watched_payloads() as later:
+        assert coder.encode(tokens, tokens) == payload
+    assert len(outer) == len(later) == 1
+    coder.encode(tokens, tokens + 1)
+    assert len(later) == 1
 
 
 @given(st.binary(max_size=600) | st.text(max_size=300).map(str.encode), st.integers(1, 4), st.booleans())

@@ -64,7 +64,10 @@ def classical_codec(name: str) -> Codec:
 
     Raises UsageError where there is none of this name, and ModelError where its library is not installed.
     """
-    program, *options = shlex.split(name) or [""]
+    try:
+        program, *options = shlex.split(name) or [""]
+    except ValueError as error:
+        raise UsageError(f"the codec {name!r} cannot be read ({error}): correct it") from None
     if program not in _MAKERS:
         raise UsageError(
             f"there is no codec {name!r}: use one of {', '.join(_MAKERS)}, or describe it in --codecs FILE"

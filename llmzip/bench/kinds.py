@@ -5,7 +5,6 @@ what its suffix stands for, "other". May import ``bench.corpus``; ``bench`` impo
 """
 
 import tomllib
-from functools import cache
 from pathlib import Path
 
 from llmzip.bench.corpus import MANIFEST_NAME
@@ -31,7 +30,6 @@ def kind_of(file: Path, roots: list[Path]) -> str:
     return _KIND_OF_SUFFIX.get(file.suffix.lower(), "other")
 
 
-@cache
 def _listed_kinds(folder: Path) -> dict[str, str]:
     """File name -> kind, from the table ``kinds`` of the folder's manifest."""
     path = folder / MANIFEST_NAME

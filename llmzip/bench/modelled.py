@@ -112,6 +112,8 @@ def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int])
         return 8 * MICROBITS * frame.info.payload_bytes
     if frame.payload in known:
         return known[frame.payload]
+    if frame.info.kind not in ("model", "memory", "model+memory"):
+        raise ValueError(f"what frames of kind {frame.info.kind!r} cost at best is only known while they are coded")
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
     if frame.info.kind == "model":
         intervals = frames.token_intervals(tokens, predictor, frame.info.streams)

@@ -55,6 +55,8 @@ def _terms_of_model(frame: Frame, predictor: Predictor, ideal: int) -> dict[Wate
     """What the ``ideal`` microbits of a frame of tokens consist of."""
     if frame.info.kind == "memory":
         return {"memory": ideal}
+    if frame.info.kind not in ("model", "model+memory"):
+        return {"model": ideal}  # nothing is known of what it consists of
     streams = frame.info.streams
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
     rounded = ideal

@@ -83,15 +83,16 @@ def bench(
     earlier = _earlier(resume)
     external = read_external_codecs(codec_file) if codec_file else []
     found = found_files(paths)
-    _name_empty(paths)
+    if not quiet:
+        _name_empty(paths)
     measured = all_codecs(models or [DEFAULT_RUNG], [*(codecs or DEFAULT_CODECS), *external], threads=threads)
     command = shlex.join(["llmzip", *sys.argv[1:]])
     work = Bench(found, measured, explain=explain, quick=quick, threads=threads, command=command)
     if earlier is not None:
         kept = work.keep(earlier)
-        say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
-    code = measure_all(work, output, show=is_watched(quiet=quiet))
-    results = work.results()
+        if not quiet:
+            say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
+    results, code = measure_all(work, output, show=is_watched(quiet=quiet))
     if as_json:
         typer.echo(results.to_json(), nl=False)
     elif results.rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 from llmzip.bench.codecs import Codec
 from llmzip.bench.measuring import Bench, FoundFile, warm_up
 from llmzip.bench.modelled import Modelled
+from llmzip.bench.results import Results
 from llmzip.cli import INTERRUPTED
 from llmzip.cli.files import open_target
 from llmzip.cli.messages import STANDARD, complain, say, shown
@@ -24,8 +25,8 @@ SAVE_SECONDS = 10.0
 Report = Callable[[str, int], None]
 
 
-def measure_all(bench: Bench, output: Path | None, *, show: bool) -> int:
-    """Measures what is pending and returns the exit code. What is finished is saved whatever happens."""
+def measure_all(bench: Bench, output: Path | None, *, show: bool) -> tuple[Results, int]:
+    """Measures what is pending: all that is finished, saved whatever happens, and the exit code."""
     pending, code, saved = bench.pending(), 0, time.monotonic()
     try:
         with step_bar(sum(_weight(file, codec) for file, codec in pending), show=show) as report:
@@ -35,21 +36,22 @@ def measure_all(bench: Bench, output: Path | None, *, show: bool) -> int:
             for file, codec in pending:
                 code = max(code, _try(partial(_run, bench, file, codec, report)))
                 if output is not None and time.monotonic() - saved > SAVE_SECONDS:
-                    save(bench, output)
+                    save(bench.results(), output)
                     saved = time.monotonic()
     except KeyboardInterrupt:
         say(f"llmzip: interrupted: {len(bench.results().rows)} rows are finished")
         code = INTERRUPTED
     finally:
+        results = bench.results()
         if output is not None:
-            save(bench, output)
-    return code
+            save(results, output)
+    return results, code
 
 
-def save(bench: Bench, output: Path) -> None:
-    """Writes the document of what is finished, whole or not at all."""
+def save(results: Results, output: Path) -> None:
+    """Writes the document, whole or not at all."""
     with open_target(str(output), STANDARD, force=True) as file:
-        file.write(bench.results().to_json().encode())
+        file.write(results.to_json().encode())
 
 
 def _weight(file: FoundFile, codec: Codec) -> int:

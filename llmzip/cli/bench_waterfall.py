@@ -32,7 +32,7 @@ def print_waterfall(results: Results, console: "Console") -> None:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("where the bits go", no_wrap=True)
+    table.add_column("where the bits go", overflow="fold")
     for name in rows_of:
         table.add_column(f"{shown(name)}\nbits per byte", justify="right")
         table.add_column("bytes", justify="right")
