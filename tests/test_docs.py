@@ -1,5 +1,6 @@
 """What the documents say is what the code does."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -85,3 +86,20 @@ def test_every_embedded_model_has_a_complete_card() -> None:
             assert part in text
         assert set(card.bits_per_byte) == {"prose", "web", "markup", "other-language"}
         assert card.folder.joinpath("training.json").exists()
+
+
+def test_the_checks_of_ideal_bits_hold_and_are_quoted_rightly() -> None:
+    quoted = " ".join((ROOT / "docs" / "report.md").read_text(encoding="utf-8").split())
+    results = ROOT / "benchmarks" / "results"
+    harness = json.loads((results / "lm-eval-bits.json").read_text(encoding="utf-8"))
+    ours, theirs = harness["llmzip_ideal_bits_per_byte"], harness["lm_eval_bits_per_byte"]
+    assert abs(ours / theirs - 1) < 1e-3
+    assert f"{theirs:.5f} by the harness" in quoted and f"{ours:.5f} by the exact engine" in quoted
+    ideal = json.loads((results / "ideal-bits.json").read_text(encoding="utf-8"))
+    assert set(ideal["float"]) == {"float32", "float64"}
+    for found in ideal["float"].values():
+        assert abs(found["ideal_bits"] / found["reference_bits"] - 1) < 1e-6
+    assert abs(ideal["exact"]["ideal_bits"] / ideal["exact"]["reference_bits"] - 1) < 1e-3
+    for figure in (*(found["relative_difference"] for found in ideal["float"].values()),):
+        assert f"{abs(figure):.1e}" in quoted
+    assert f"{ideal['exact']['relative_difference']:+.3%}".replace("-", "−").replace("%", " %") in quoted

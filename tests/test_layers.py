@@ -49,12 +49,14 @@ OUTSIDE = {
     "constriction": ("coder.py",),
     "torch": ("engine/backends", "training/"),
     "transformers": ("training/",),
+    "jinja2": ("bench/pages.py",),
+    "vl_convert": ("bench/charts.py",),
 }
 """Library -> where in the package it may be imported; torch outside of training only when it is needed."""
 
 MAY_PRINT = ("cli/", "training/__main__.py", "training/memory.py")
 
-NOT_AT_START_UP = {"torch", "transformers", "numba", "tokenizers"}
+NOT_AT_START_UP = {"torch", "transformers", "numba", "tokenizers", "jinja2", "vl_convert"}
 """Libraries that take from 0.1 to 3 s to import."""
 
 PUBLIC = {

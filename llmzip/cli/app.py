@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from llmzip.archive import FORMAT_VERSION
-from llmzip.cli import account, bench, compare, compress, corpora, decompress, info, models
+from llmzip.cli import account, bench, compare, compress, corpora, decompress, heatmap, info, models
 
 EXIT_CODES = """\b
 Exit codes, of several files the worst:
@@ -56,4 +56,5 @@ app.command(short_help="List the embedded models.")(models.models)
 app.command(short_help="Measure models and classical codecs.")(bench.bench)
 app.command(short_help="Compare two results of bench.")(compare.compare)
 app.command(short_help="Show what models cost, and what training amounts to.")(account.account)
+app.command(short_help="Colour a text by what each token costs.")(heatmap.heatmap)
 app.add_typer(corpora.app, name="corpora", short_help="List and fetch public corpora.")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmzip.cli.files import open_target
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
-from llmzip.cli.messages import say, shown
+from llmzip.cli.messages import STANDARD, say, shown
 from llmzip.cli.options import Json, Quiet, Threads
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
@@ -38,6 +39,9 @@ Resume = Annotated[
     Path | None, typer.Option("--resume", metavar="FILE", help="Keep the rows of earlier results that still hold.")
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts that opens without a network.")
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print a line of comma-separated values for each row.")]
 
 
@@ -54,6 +58,7 @@ def bench(
     as_json: Json = False,
     markdown: Markdown = False,
     as_csv: Csv = False,
+    html: Html = None,
     check: Check = None,
     update_baseline: UpdateBaseline = False,
     tolerance: Tolerance = None,
@@ -67,11 +72,16 @@ def bench(
         raise UsageError("--explain takes an archive apart, and --quick writes none: leave one out")
     if as_json + markdown + as_csv > 1:
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise UsageError(f"{output} cannot be written: its folder does not exist")
+    for target in filter(None, (output, html)):
+        if not target.absolute().parent.is_dir():
+            raise UsageError(f"{target} cannot be written: its folder does not exist")
     if check is not None and (quick or resume is not None):
         raise UsageError("--check compares sizes measured now: leave out --quick and --resume")
     gate = Gate(check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=exports)
+    if html is not None:
+        from llmzip.bench.pages import require
+
+        require()
 
     from llmzip.bench.codecs import DEFAULT_CODECS
     from llmzip.bench.external import read_external_codecs
@@ -97,12 +107,21 @@ def bench(
         typer.echo(results.to_json(), nl=False)
     elif results.rows:
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
+    if html is not None:
+        _write_page(results, html)
     if not code:
         code = gate.conclude(results)
     elif check is not None:
         say(f"llmzip: {shown(str(check))} was not compared: correct what failed first")
     if code:
         raise typer.Exit(code)
+
+
+def _write_page(results: "Results", html: Path) -> None:
+    from llmzip.bench.html import render
+
+    with open_target(str(html), STANDARD, force=True) as file:
+        file.write(render(results).encode())
 
 
 def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:
