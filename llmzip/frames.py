@@ -126,11 +126,11 @@ def _intervals(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """(cumulative, frequency) of all that a payload of this kind codes, in order."""
     if kind == archive.MODEL:
-        return token_intervals(tokens, _with_model(predictor), streams)
+        return token_intervals(tokens, with_model(predictor), streams)
     return memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
 
 
-def _with_model(predictor: Predictor) -> ModelPredictor:
+def with_model(predictor: Predictor) -> ModelPredictor:
     """ArchiveError where a frame asks for a model and the predictor is a tokenizer only."""
     if not isinstance(predictor, ModelPredictor):
         raise ArchiveError(f"a frame needs a model and {predictor.name!r} has none: the archive is damaged")
@@ -175,7 +175,7 @@ def memory_intervals(
         for first in range(0, table.shape[1], _ALONE_POSITIONS):
             yield memory.intervals(table[:, first : first + _ALONE_POSITIONS])
         return
-    context, score = _with_model(predictor).start(streams), _vocabulary(predictor.token_bytes).odds
+    context, score = with_model(predictor).start(streams), _vocabulary(predictor.token_bytes).odds
     scored = _model_odds(context, score, table)
     for part, odds in scored if predictor.threads == 1 else ahead(scored):
         yield memory.intervals(part, odds)
@@ -260,7 +260,7 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
             tokens = _decode_lone_memory_tokens(frame, predictor)
         else:
             decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
-            tokens = decode(frame, _with_model(predictor))
+            tokens = decode(frame, with_model(predictor))
         data = predictor.detokenize(tokens)
     if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")

@@ -9,6 +9,7 @@ from llmzip import archive, frames
 from llmzip.bench.modelled import Modelled, interval_microbits
 from llmzip.bench.results import MICROBITS, Row
 from llmzip.codec import FRAME_BYTES
+from llmzip.predictor import ModelPredictor
 
 SAMPLE_BYTES = 1 << 15
 """Of the beginning of the largest file: an archive of it is written and decoded, to see how far estimates are off."""
@@ -41,8 +42,10 @@ def _estimate_frame(codec: Modelled, piece: bytes) -> tuple[int, int]:
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return best
-    streams = frames.choose_streams(len(tokens))
-    if len(tokens) < frames.MEMORY_TOKENS:
+    streams = frames.choose_streams(len(tokens), frames.STREAM_TOKENS)
+    if not isinstance(predictor, ModelPredictor):
+        kind, streams, intervals = archive.MEMORY, 1, frames.memory_intervals(tokens, predictor, 1, alone=True)
+    elif len(tokens) < frames.MEMORY_TOKENS:
         kind, intervals = archive.MODEL, frames.token_intervals(tokens, predictor, streams)
     else:
         kind, intervals = archive.MODEL_AND_MEMORY, frames.memory_intervals(tokens, predictor, streams, alone=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
 from llmzip.frames import MEMORY_TOKENS, memory_intervals
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Predictor
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor
 
 LIMIT_BYTES = 48 << 10
 """How much of a text is looked at unless more is asked for: even if every byte is a token, its page is below 5 MB."""
@@ -108,9 +108,11 @@ def measure_heatmap(
     """The cost of every token of ``data``, or of its first ``limit_bytes``, not ending inside a UTF-8 character.
 
     memory: as for ``compress``; texts that a frame would code without memory are shown without it. The tokens' bits
-    are those of the frequencies that a frame codes, in units of 2^-24. Raises ModelError where the predictor's
-    tokenizer does not give the bytes back.
+    are those of the frequencies that a frame codes, in units of 2^-24. Raises ModelError where the predictor has no
+    model, or its tokenizer does not give the bytes back.
     """
+    if not isinstance(predictor, ModelPredictor):
+        raise ModelError(f"{predictor.name!r} has no model whose tokens could be coloured: name another with -m")
     if limit_bytes < 1 or alternatives < 0:
         raise ValueError(f"limit_bytes is {limit_bytes} and alternatives {alternatives}: 1 and 0 are the least")
     piece = _beginning(data, limit_bytes)
@@ -202,7 +204,7 @@ def _memory_bits(tokens: NDArray[np.int64], predictor: Predictor) -> NDArray[np.
 
 
 def _distributions(
-    tokens: NDArray[np.int64], predictor: Predictor, count: int
+    tokens: NDArray[np.int64], predictor: ModelPredictor, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Under the model alone: the frequency of each token [n], and the likeliest tokens with theirs [n, count, 2]."""
     count = min(count, predictor.vocabulary_size)

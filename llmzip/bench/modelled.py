@@ -116,7 +116,7 @@ def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int])
         raise ValueError(f"what frames of kind {frame.info.kind!r} cost at best is only known while they are coded")
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
     if frame.info.kind == "model":
-        intervals = frames.token_intervals(tokens, predictor, frame.info.streams)
+        intervals = frames.token_intervals(tokens, frames.with_model(predictor), frame.info.streams)
     else:
         alone = frame.info.kind == "memory"
         intervals = frames.memory_intervals(tokens, predictor, frame.info.streams, alone=alone)

@@ -14,7 +14,7 @@ from llmzip.archive import Frame
 from llmzip.bench.modelled import frames_of, ideal_microbits, interval_microbits
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
 from llmzip.coder import IdealBits
-from llmzip.predictor import Predictor
+from llmzip.predictor import ModelPredictor, Predictor
 
 COLD_TOKENS = 512
 """Tokens at the beginning of a stream whose cost is compared with and without a past, which is as long."""
@@ -57,19 +57,19 @@ def _terms_of_model(frame: Frame, predictor: Predictor, ideal: int) -> dict[Wate
         return {"memory": ideal}
     if frame.info.kind not in ("model", "model+memory"):
         return {"model": ideal}  # nothing is known of what it consists of
-    streams = frame.info.streams
+    streams, model_predictor = frame.info.streams, frames.with_model(predictor)
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
     rounded = ideal
     if frame.info.kind != "model":
-        rounded = interval_microbits(frames.token_intervals(tokens, predictor, streams))
-    cold_start = cold_start_microbits(tokens, predictor, streams)
-    unrounded = unrounded_microbits(tokens, predictor, streams)
+        rounded = interval_microbits(frames.token_intervals(tokens, model_predictor, streams))
+    cold_start = cold_start_microbits(tokens, model_predictor, streams)
+    unrounded = unrounded_microbits(tokens, model_predictor, streams)
     precision = 0 if unrounded is None else rounded - unrounded
     model = rounded - precision - cold_start
     return {"model": model, "memory": ideal - rounded, "precision": precision, "cold_start": cold_start}
 
 
-def cold_start_microbits(tokens: NDArray[np.int64], predictor: Predictor, streams: int) -> int:
+def cold_start_microbits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> int:
     """What the first COLD_TOKENS tokens of each stream but the first would save with as many tokens before them."""
     parts = np.array_split(tokens, streams)  # as ``frames`` cuts them
     if streams == 1:
@@ -80,7 +80,7 @@ def cold_start_microbits(tokens: NDArray[np.int64], predictor: Predictor, stream
     return _cost(predictor, cold, 0) - _cost(predictor, np.concatenate([pasts, cold], axis=1), reach)
 
 
-def _cost(predictor: Predictor, table: NDArray[np.int64], first: int) -> int:
+def _cost(predictor: ModelPredictor, table: NDArray[np.int64], first: int) -> int:
     """Microbits of the columns from ``first`` on of tokens [streams, n], under the model alone, as coded."""
     intervals = frames.token_intervals(table.ravel(), predictor, len(table))
     frequencies = np.concatenate([own for _, own in intervals])  # position by position
@@ -89,7 +89,7 @@ def _cost(predictor: Predictor, table: NDArray[np.int64], first: int) -> int:
     return bits.microbits
 
 
-def unrounded_microbits(tokens: NDArray[np.int64], predictor: Predictor, streams: int) -> int | None:
+def unrounded_microbits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> int | None:
     """What the tokens would cost under probabilities that were not rounded; None where the predictor cannot say."""
     context = predictor.start(streams)
     if not isinstance(context, UnroundedContext):
