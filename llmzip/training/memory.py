@@ -10,17 +10,17 @@ import random
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from llmzip.frames import choose_streams
+from llmzip.frames import STREAM_TOKENS, choose_streams, with_model
 from llmzip.memory import first_state, kernels
 from llmzip.memory.first_state import FirstState
 from llmzip.memory.mixing import Memory, Vocabulary, constant_state
-from llmzip.predictor import Predictor
+from llmzip.predictor import ExactContext, Predictor
 from llmzip.predictors import load_predictor
 from llmzip.training.structured import make_structured
 from llmzip.training.text import Document, read_shard, read_standard_library, shard_paths, vary_layout
@@ -74,10 +74,11 @@ def read_by_model(
 ) -> tuple[NDArray[np.int64], NDArray[np.int16]]:
     """([streams, n] tokens of a document, [streams, n, depth] the model's log-odds), as the codec would have them."""
     tokens = predictor.tokenize(text)
-    streams = choose_streams(len(tokens))
+    streams = choose_streams(len(tokens), STREAM_TOKENS)
     table = tokens[: len(tokens) // streams * streams].reshape(streams, -1)
-    context = predictor.start(streams)
-    return table, context.scores(table, vocabulary.odds)  # type: ignore[attr-defined]
+    context = with_model(predictor).start(streams)
+    assert isinstance(context, ExactContext)
+    return table, context.scores(table, vocabulary.odds)
 
 
 def first_unigram(tables: list[NDArray[np.int64]], vocabulary: Vocabulary) -> NDArray[np.uint64]:
@@ -98,9 +99,8 @@ def first_unigram(tables: list[NDArray[np.int64]], vocabulary: Vocabulary) -> ND
 def node_visits(table: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.float64]:
     """[vocabulary]: how often each node is passed on the way to the tokens."""
     counts = np.bincount(table.ravel(), minlength=vocabulary.size)
-    return np.bincount(
-        vocabulary.tree.path_node, np.repeat(counts, np.diff(vocabulary.tree.path_start)), vocabulary.size
-    )
+    visits = np.repeat(counts, np.diff(vocabulary.tree.path_start))
+    return np.bincount(vocabulary.tree.path_node, visits, vocabulary.size).astype(np.float64)
 
 
 LEARNT = ("weights", "final_weights", "certainty", "hit_rate")
@@ -120,7 +120,7 @@ def learn_state(
         for place, index in enumerate(order.permutation(len(samples))):
             step = first_step * (last_step / first_step) ** (place / len(samples))
             table, odds = samples[index]
-            start = FirstState(*(np.rint(average[name]).astype(np.int32) for name in LEARNT), unigram)
+            start = FirstState(**{name: np.rint(average[name]).astype(np.int32) for name in LEARNT}, unigram=unigram)
             memory = Memory(vocabulary, table.size, len(table), alone=alone, first=start)
             bits -= float(np.log2(memory.intervals(table, odds)[1] / 2.0**24).sum()) / table.size
             learnt = memory.learnt()
@@ -132,7 +132,7 @@ def learn_state(
                 average[name] += step * move
         name = "alone" if alone else "with a model"
         print(f"{name}, reading {number + 1}: {bits / len(samples):.4f} bits a token", file=sys.stderr)
-    return FirstState(*(np.rint(average[name]).astype(np.int32) for name in LEARNT), unigram)
+    return FirstState(**{name: np.rint(average[name]).astype(np.int32) for name in LEARNT}, unigram=unigram)
 
 
 def main(
@@ -153,13 +153,13 @@ def main(
     if not kept.exists():
         work.mkdir(parents=True, exist_ok=True)
         documents = sample_documents(text, shards, seed)
-        read = {}
+        found: dict[str, Any] = {}
         for index, document in enumerate(documents):
             table, odds = read_by_model(document.text.encode(), predictors[index % len(predictors)], vocabulary)
-            read[f"tokens{index:04}"], read[f"odds{index:04}"] = table, odds
+            found[f"tokens{index:04}"], found[f"odds{index:04}"] = table, odds
             if index % 20 == 0:
                 print(f"read {index} of {len(documents)} documents", file=sys.stderr)
-        np.savez(kept, **read)
+        np.savez(kept, allow_pickle=False, **found)
     with np.load(kept) as read:
         count = len(read.files) // 2
         samples = [(read[f"tokens{index:04}"], read[f"odds{index:04}"]) for index in range(count)]

@@ -60,12 +60,12 @@ def _records(words: list[str], sentences: list[str], rng: random.Random) -> Iter
             "choice": lambda i: rng.choice(choices[i]),
             "word": lambda i: rng.choice(words),
             "sentence": lambda i: rng.choice(sentences),
-            "date": lambda i, moment=moment: str((moment + datetime.timedelta(days=rng.randrange(400))).date()),
+            "date": lambda i, moment=moment: str((moment + datetime.timedelta(days=rng.randrange(400))).date()),  # type: ignore[misc]
             "real": lambda i: round(rng.random() * scale, 2),
             "hex": lambda i: f"{rng.getrandbits(4 * digits):0{digits}x}",
             "flag": lambda i: rng.random() < 0.3,
-            "serial": lambda i, serial=serial: serial,
-            "time": lambda i, moment=moment: moment.isoformat(sep=separator),
+            "serial": lambda i, serial=serial: serial,  # type: ignore[misc]
+            "time": lambda i, moment=moment: moment.isoformat(sep=separator),  # type: ignore[misc]
         }
         record = {name: make[kind](i) for i, (name, kind) in enumerate(zip(names, kinds, strict=True))}
         yield {"id": serial, "value": record, "tags": rng.sample(words, rng.randrange(4))} if nested else record
