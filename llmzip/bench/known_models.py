@@ -6,14 +6,13 @@ formulas are in ``accounting``. Runs no model and prints nothing. May import ``a
 """
 
 import json
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from llmzip.bench import accounting
 from llmzip.errors import ModelError
-from llmzip.predictors import embedded_rungs, receiver_bytes
+from llmzip.predictors import RungCard, count_parameters, embedded_rungs, receiver_bytes
 
 SQUEEZED_UP_TO = 1 << 27
 """Bytes of weights up to which they are compressed with zstd -19 to see what it gives: some 0.5 s a MB."""
@@ -117,7 +116,7 @@ def _residual_bytes(facts: ModelFacts) -> float | None:
 
 def known_models() -> list[ModelFacts]:
     """The embedded rungs, smallest first, and then the published models."""
-    return [*(folder_facts(rung.folder, rung.name) for rung in embedded_rungs()), *published_models()]
+    return [*map(_rung_facts, embedded_rungs()), *published_models()]
 
 
 def find_model(name: str) -> ModelFacts:
@@ -127,7 +126,7 @@ def find_model(name: str) -> ModelFacts:
     """
     for rung in embedded_rungs():
         if rung.name == name:
-            return folder_facts(rung.folder, name)
+            return _rung_facts(rung)
     published = published_models()
     for facts in published:
         if facts.name.casefold() == name.casefold():
@@ -144,6 +143,11 @@ def published_models() -> list[ModelFacts]:
     return [ModelFacts(**row) for row in rows]
 
 
+def _rung_facts(rung: RungCard) -> ModelFacts:
+    """Of an embedded rung a receiver holds more than its folder: the memory's first state."""
+    return replace(folder_facts(rung.folder, rung.name), receiver_bytes=rung.stored_bytes)
+
+
 def folder_facts(folder: Path, name: str) -> ModelFacts:
     """The facts of a Hugging Face folder, with those of its training where llmzip's training left a log.
 
@@ -152,7 +156,7 @@ def folder_facts(folder: Path, name: str) -> ModelFacts:
     weights = sorted(folder.glob("*.safetensors"))
     try:
         parameter_bytes = sum(path.stat().st_size for path in weights)
-        parameter_count = sum(_parameter_count(path) for path in weights)
+        parameter_count = count_parameters(folder)
         held = receiver_bytes(folder)
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder} is not a whole model folder ({error}): fetch it again") from error
@@ -164,16 +168,6 @@ def folder_facts(folder: Path, name: str) -> ModelFacts:
     return ModelFacts(
         name, parameter_count, parameter_bytes, held, squeezed, **_training_facts(folder / "training.json")
     )
-
-
-def _parameter_count(path: Path) -> int:
-    """Numbers stored in a safetensors file, by its header: nothing is loaded."""
-    with path.open("rb") as file:
-        header_bytes = int.from_bytes(file.read(8), "little")
-        if header_bytes > path.stat().st_size:
-            raise ValueError(f"{path.name} is no safetensors file")
-        header: dict[str, Any] = json.loads(file.read(header_bytes))
-    return sum(math.prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
 
 
 def _training_facts(path: Path) -> dict[str, Any]:

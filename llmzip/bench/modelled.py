@@ -4,10 +4,8 @@ May import the codec and what lies below it, and ``bench.results``; ``bench`` an
 """
 
 import io
-import json
 from collections.abc import Iterator
 from copy import copy
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +14,9 @@ from numpy.typing import NDArray
 from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, Frame
 from llmzip.bench.results import MICROBITS, MeasuredCodec
-from llmzip.predictor import Predictor
-from llmzip.predictors import embedded_rungs, load_predictor
+from llmzip.memory import first_state
+from llmzip.predictor import ModelPredictor, Predictor
+from llmzip.predictors import count_parameters, embedded_rungs, load_predictor
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -42,7 +41,7 @@ class Modelled:
                 "frame_bytes": codec.FRAME_BYTES,
             },
             fingerprint=predictor.fingerprint.hex(),
-            parameter_count=_parameter_count(folder) if folder else 0,
+            parameter_count=count_parameters(folder) if folder else 0,
             receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
         )
 
@@ -77,21 +76,14 @@ def decoder_bytes() -> int:
 
 
 def _stored_bytes(predictor: Predictor, folder: Path | None) -> dict[str, int]:
-    """Weights and tokenizer as stored; the model's shape, some hundred bytes, counts as weights."""
+    """Weights, tokenizer and the memory's first state as stored; a model's shape, some hundred bytes, is in weights."""
+    memory_bytes = first_state.stored_bytes(predictor.token_bytes)
+    rest = predictor.parameter_bytes - memory_bytes
+    if not isinstance(predictor, ModelPredictor):
+        return {"tokenizer": rest, "memory": memory_bytes}
     tokenizer = folder / "tokenizer.json" if folder else None
-    tokenizer_bytes = tokenizer.stat().st_size if tokenizer and tokenizer.is_file() else 0
-    tokenizer_bytes = min(tokenizer_bytes, predictor.parameter_bytes)
-    return {"weights": predictor.parameter_bytes - tokenizer_bytes, "tokenizer": tokenizer_bytes}
-
-
-def _parameter_count(folder: Path) -> int:
-    """Numbers in the weight files, from their headers."""
-    count = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        count += sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    return count
+    tokenizer_bytes = min(tokenizer.stat().st_size if tokenizer and tokenizer.is_file() else 0, rest)
+    return {"weights": rest - tokenizer_bytes, "tokenizer": tokenizer_bytes, "memory": memory_bytes}
 
 
 def frames_of(data: bytes) -> Iterator[Frame]:

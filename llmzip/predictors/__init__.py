@@ -4,6 +4,7 @@ May import ``engine``, ``memory`` (for what a receiver must hold of it), ``predi
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ ADAPTIVE = "adaptive"
 """The name of the predictor without a model, whose memory alone predicts."""
 
 _TOKENIZER_RUNG = "nano"  # all embedded rungs have this tokenizer; it is not stored once more for ``adaptive``
+
+_NO_PARAMETERS = ("__metadata__", "_scale", "_zero_point", "_shape")
 
 _EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
 
@@ -57,6 +60,22 @@ def receiver_bytes(folder: Path) -> int:
     """Bytes of what a receiver needs of a model's folder in order to decode: weights, tokenizer and shape."""
     needed = [*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / "config.json"]
     return sum(path.stat().st_size for path in needed)
+
+
+def count_parameters(folder: Path) -> int:
+    """Weights in a model folder, by the headers of its files; the scales of integers are storage, not parameters.
+
+    Raises ValueError where a file is no safetensors file.
+    """
+    count = 0
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+            if header_bytes > path.stat().st_size:
+                raise ValueError(f"{path.name} is no safetensors file")
+            header = json.loads(file.read(header_bytes))
+        count += sum(math.prod(header[name]["shape"]) for name in header if not name.endswith(_NO_PARAMETERS))
+    return count
 
 
 def _archive_name(folder: Path) -> str:
