@@ -59,7 +59,7 @@ class MeasuredCodec:
     """Of a predictor: weights, tokenizer and arithmetic, in hexadecimal."""
     parameter_count: int = 0
     receiver_bytes: dict[str, int] = field(default_factory=dict)
-    """What a receiver must already hold, by part: "weights", "tokenizer", "memory", "decoder". None of a classical codec."""
+    """What a receiver must already hold: "weights", "tokenizer", "memory", "decoder". Empty for a classical codec."""
 
 
 @dataclass(frozen=True)
