@@ -28,7 +28,9 @@ def _show_levels(*, as_json: bool) -> None:
 
     measurements, conditions = read_measurements()
     if as_json:
-        rows = [{"level": one.level, **asdict(one), "on_front": is_on_front(one, measurements)} for one in measurements]
+        rows = [
+            {"levels": one.levels, **asdict(one), "on_front": is_on_front(one, measurements)} for one in measurements
+        ]
         typer.echo(json.dumps({**conditions, "measurements": rows}, indent=2))
         return
 
@@ -50,9 +52,9 @@ def _show_levels(*, as_json: bool) -> None:
     for heading in ("tokens a\nstream", "bits per\nbyte", "compress\nKB/s", "decompress\nKB/s", "receiver\nbytes"):
         table.add_column(heading, justify="right")
     for one in measurements:
-        number = "" if one.level is None else f"-{one.level}"
+        numbers = " ".join(f"-{number}" for number in one.levels)
         table.add_row(
-            f"{number:2}{' *' if is_on_front(one, measurements) else ''}",
+            f"{numbers or '  '}{' *' if is_on_front(one, measurements) else ''}",
             one.way.predictor,
             "yes" if one.way.memory else "no",
             f"{one.way.stream_tokens:,}" if one.way.predictor != ADAPTIVE else "-",
