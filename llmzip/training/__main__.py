@@ -69,7 +69,8 @@ def prepare(text: Path, work: Path, shards: int, seed: int, keep_out: list[Path]
         tokenizer = Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
         texts = validation_texts(text, VALIDATION_BYTES)
         tokens = {kind: np.array(tokenizer.encode(value).ids) for kind, value in texts.items()}
-        np.savez(work / "validation.npz", **{**tokens, BYTE_LENGTHS: token_byte_lengths(tokenizer)})
+        arrays = {**tokens, BYTE_LENGTHS: token_byte_lengths(tokenizer)}
+        np.savez(work / "validation.npz", **arrays)  # type: ignore[arg-type]  # its own options are keywords too
 
 
 def run(shape: Rung, arguments: argparse.Namespace, stop_at: float) -> bool:
