@@ -31,8 +31,8 @@ LEVELS = {
     5: Level("small", 1024),
     6: Level("small", 2048),
     7: Level("small", 4096),
-    8: Level("small", 4096),  # as 7, until there is a larger rung; longer streams only cost time
-    9: Level("small", 4096),
+    8: Level("base", 2048),
+    9: Level("base", 4096),
 }
 DEFAULT_LEVEL = 6
 
