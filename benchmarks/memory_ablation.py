@@ -17,7 +17,7 @@ from types import ModuleType
 
 import numpy as np
 
-from llmzip.frames import choose_streams
+from llmzip.frames import STREAM_TOKENS, choose_streams
 from llmzip.memory import kernels, mixing
 from llmzip.memory.mixing import Memory, Vocabulary, constant_state
 from llmzip.predictors import load_predictor
@@ -95,7 +95,7 @@ def main(folder: Path, model: str) -> None:
     read = {}
     for name, text in texts(folder).items():
         tokens = predictor.tokenize(text)
-        streams = choose_streams(len(tokens))
+        streams = choose_streams(len(tokens), STREAM_TOKENS)
         table = tokens[: len(tokens) // streams * streams].reshape(streams, -1)
         read[name] = table, predictor.start(streams).scores(table, vocabulary.odds)
     rows = []
