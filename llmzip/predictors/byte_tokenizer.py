@@ -29,7 +29,7 @@ _LARGEST_VOCABULARY = 1 << 20
 _UNDECODABLE = re.compile("([\udc80-\udcff]+)")
 
 
-def _byte_alphabet() -> dict[str, int]:
+def byte_alphabet() -> dict[str, int]:
     """The printable character that stands for each byte in ByteLevel vocabularies (as in GPT-2's encoder)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
@@ -55,7 +55,7 @@ class ByteTokenizer:
             raise ModelError(f"{path} is missing: take the model folder again") from None
         except Exception as error:  # the tokenizers library raises plain Exception
             raise ModelError(f"{path} is not a tokenizer that can be used ({error}): take the folder again") from None
-        alphabet = _byte_alphabet()
+        alphabet = byte_alphabet()
         missing = [byte for character, byte in alphabet.items() if character not in vocabulary]
         if missing:
             raise ModelError(
@@ -92,15 +92,17 @@ def _remove_changes(description: dict[str, Any]) -> bool:
     """Takes out of ``tokenizer.json`` what would change a text, and returns whether anything had to be."""
     before = json.dumps(description["pre_tokenizer"]), [description.get(key) for key in _LOSSY]
     description |= _LOSSY
-    _forbid_prefix_space(description["pre_tokenizer"])
+    forbid_prefix_space(description["pre_tokenizer"])
     random = description["model"].pop("dropout", None)
     return bool(random) or before != (json.dumps(description["pre_tokenizer"]), list(_LOSSY.values()))
 
 
-def _forbid_prefix_space(step: object) -> None:
-    """Turns ``add_prefix_space`` off in a pre-tokenizer: it would invent a space."""
+def forbid_prefix_space(step: object) -> None:
+    """Turns ``add_prefix_space`` and ``prepend_scheme`` off in a pre-tokenizer: they would invent a space."""
     if isinstance(step, dict):
         if "add_prefix_space" in step:
             step["add_prefix_space"] = False
+        if "prepend_scheme" in step:
+            step["prepend_scheme"] = "never"
         for inner in step.get("pretokenizers", ()):
-            _forbid_prefix_space(inner)
+            forbid_prefix_space(inner)
