@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
-from llmzip.errors import ArchiveError
+from llmzip.errors import ArchiveError, PredictorMismatchError, RoundTripError
 from llmzip.frames import Load, decode_frame, encode_token_frame, opener, zstd_payload
-from llmzip.predictor import Predictor
+from llmzip.predictor import FloatPredictor, Predictor
 from llmzip.recovery import Decoded, recover_file
 
 FRAME_BYTES = 1 << 20
@@ -36,16 +36,15 @@ def compress(
     streams: int | None = None,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
+    verify: bool = True,
 ) -> bytes:
     """The archive of ``data``.
 
     streams: token sequences of a frame that advance together, None to choose by size; memory: whether the codec learns
-    from what a frame has shown so far.
+    from what a frame has shown so far; verify: whether the frames of a float predictor are decoded before they count.
     """
-    target = io.BytesIO()
-    compress_file(
-        io.BytesIO(memoryview(data)), target, predictor, streams=streams, frame_bytes=frame_bytes, memory=memory
-    )
+    target, source = io.BytesIO(), io.BytesIO(memoryview(data))
+    compress_file(source, target, predictor, streams=streams, frame_bytes=frame_bytes, memory=memory, verify=verify)
     return target.getvalue()
 
 
@@ -74,32 +73,58 @@ def compress_file(
     streams: int | None = None,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
+    verify: bool = True,
 ) -> ArchiveInfo:
     """Reads ``source`` to its end and writes one member to ``target``. Needs no seeking; memory stays bounded.
 
+    verify: whether each frame of a float predictor is decoded before it is written (RoundTripError if that fails).
     ``target.write`` must take all it is given, as buffered files do and raw ones do not.
     """
     if not 1 <= frame_bytes <= archive.MAXIMUM_MODEL_FRAME_BYTES:
         raise ValueError(f"frame_bytes is {frame_bytes}, outside 1 to {archive.MAXIMUM_MODEL_FRAME_BYTES}")
     if streams is not None and not 1 <= streams <= archive.MAXIMUM_STREAMS:
         raise ValueError(f"streams is {streams}, outside 1 to {archive.MAXIMUM_STREAMS}")
-    header = archive.pack_header(predictor.name, predictor.fingerprint)
+    block, settings = _read_up_to(source, BLOCK_BYTES), b""
+    if isinstance(predictor, FloatPredictor):
+        predictor = predictor.fitted(len(block), streams)
+        settings = predictor.settings()
+    header = archive.pack_header(predictor.name, predictor.fingerprint, settings)
     target.write(header)
     frames: list[FrameInfo] = []
     offset, digest = len(header), archive.new_digest()
-    while block := _read_up_to(source, BLOCK_BYTES):
+    while block:
         digest.update(block)
+        place = 0
         for frame in _encode_block(block, predictor, streams, frame_bytes, memory):
-            target.write(frame)
             record = archive.read_record(ByteReader(io.BytesIO(frame)))
             assert isinstance(record, Frame)
+            end_place = place + record.info.original_bytes
+            if verify and isinstance(predictor, FloatPredictor):
+                _verify(record, block[place:end_place], predictor)
+            place = end_place
+            target.write(frame)
             frames.append(replace(record.info, offset=offset))
             offset += len(frame)
+        block = _read_up_to(source, BLOCK_BYTES)
     sizes = [(frame.archive_bytes, frame.original_bytes) for frame in frames]
     end = archive.pack_end(sizes, digest.digest())
     target.write(end)
     fingerprint = predictor.fingerprint[: archive.FINGERPRINT_BYTES]
-    return ArchiveInfo(predictor.name, fingerprint, archive.FORMAT_VERSION, 0, len(header), len(end), tuple(frames))
+    version = archive.FORMAT_VERSION
+    return ArchiveInfo(predictor.name, fingerprint, version, 0, len(header), len(end), tuple(frames), settings)
+
+
+def _verify(frame: Frame, piece: bytes, predictor: Predictor) -> None:
+    """Decodes a frame that was made of ``piece``. Raises RoundTripError."""
+    try:
+        decoded = decode_frame(frame, lambda: predictor)
+    except (ArchiveError, PredictorMismatchError):
+        decoded = None
+    if decoded != piece:
+        raise RoundTripError(
+            f"{predictor.name!r} does not compute the same twice here, so its archive would be lost: use one thread "
+            "(-T 1) or another --device"
+        )
 
 
 def _read_up_to(source: BinaryIO, size: int) -> bytes:

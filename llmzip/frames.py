@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from llmzip import archive, coder
 from llmzip.archive import ArchiveInfo, Frame
 from llmzip.errors import ArchiveError, PredictorMismatchError
-from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, Predictor
+from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, FloatPredictor, Predictor
 
 if TYPE_CHECKING:
     from llmzip.memory.mixing import Memory, Vocabulary
@@ -59,6 +59,8 @@ def encode_token_frame(
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
     count = min(streams or choose_streams(len(tokens)), len(tokens))
+    if isinstance(predictor, FloatPredictor):
+        count = min(count, predictor.most_streams)
     if not memory or len(tokens) < MEMORY_TOKENS:
         payload = encode_intervals(token_intervals(tokens, predictor, count), limit_bytes)
         return None if payload is None else archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
@@ -182,7 +184,7 @@ def opener(header: ArchiveInfo, load: Load) -> Callable[[], Predictor]:
                     f"{predictor.name!r} {predictor.fingerprint[: archive.FINGERPRINT_BYTES].hex()}: "
                     "name the model that made it with -m, or use the llmzip version that did"
                 )
-            loaded.append(predictor)
+            loaded.append(predictor.restored(header.settings) if isinstance(predictor, FloatPredictor) else predictor)
         return loaded[0]
 
     return open_predictor
@@ -198,7 +200,19 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
     else:
         predictor = open_predictor()
         decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
-        data = predictor.detokenize(decode(frame, predictor))
+        rounds = isinstance(predictor, FloatPredictor) and info.kind != "memory"
+        try:
+            data = predictor.detokenize(decode(frame, predictor))
+            if rounds and zlib.crc32(data) != frame.content_check:
+                raise ArchiveError("another text")
+        except ArchiveError as error:
+            if not rounds:
+                raise
+            # The payload is whole, its check was made.
+            raise PredictorMismatchError(
+                f"the frame at byte {info.offset} does not decode with {predictor.name!r} here ({error}): this machine "
+                "computes otherwise than the one that made it; decompress it there"
+            ) from None
     if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
     return data

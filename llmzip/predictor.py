@@ -1,4 +1,4 @@
-"""What the codec asks of a predictor: types and two constants. Everything may import it; it imports nothing of ours.
+"""What the codec asks of a predictor: types and three constants. Everything may import it; it imports nothing of ours.
 
 A predictor is a tokenizer and the distribution of each next token. The codec runs many token sequences
 (*streams*) in lockstep: one call gives the distributions of all of them.
@@ -14,6 +14,9 @@ PRECISION_BITS = 24
 FREQUENCY_TOTAL = 1 << PRECISION_BITS
 """Every distribution is a row of integers >= 1 with this sum."""
 
+
+FLOAT_PREFIX = "float/"
+"""Begins the name of every float predictor; the archive format gives such names a field for settings."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int16]]
 """From frequencies [rows, vocabulary] and the token of each row [rows] to some figures of each row, [rows, k]."""
@@ -74,6 +77,32 @@ class Predictor(Protocol):
 
     def start(self, streams: int) -> Context:
         """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class FloatPredictor(Predictor, Protocol):
+    """A predictor whose arithmetic rounds, so that its frequencies are the same bits only where it computes alike.
+
+    The codec keeps ``settings()`` in the archive, decodes what it wrote before it believes it, and asks for the
+    predictor that the settings describe before it decodes.
+    """
+
+    @property
+    def most_streams(self) -> int:
+        """A context has no more streams."""
+        ...
+
+    def settings(self) -> bytes:
+        """What else a frequency depends on, with a digest of what was computed here; at most 1024 bytes."""
+        ...
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "FloatPredictor":
+        """The same predictor, set for a text of about that size; ``streams`` as asked for, None for no wish."""
+        ...
+
+    def restored(self, settings: bytes) -> "FloatPredictor":
+        """The same predictor as it was when it gave ``settings``. PredictorMismatchError where this cannot be."""
         ...
 
 

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tokenizers
 from conftest import SAMPLE
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -166,7 +165,3 @@ def write_hub_folder(
     model.save_pretrained(folder)
     (folder / "tokenizer.json").write_text(tokenizer_text(family), encoding="utf-8")
     return folder
-
-
-def letters(size: int, seed: int = 0) -> bytes:
-    return bytes(np.random.default_rng(seed).integers(97, 105, size).astype(np.uint8))

@@ -34,8 +34,8 @@ MAY_IMPORT = {
 
 OUTSIDE = {
     "constriction": ("coder.py",),
-    "torch": ("engine/backends", "training/"),
-    "transformers": ("training/",),
+    "torch": ("engine/backends", "predictors/hub.py", "training/"),
+    "transformers": ("predictors/hub.py", "training/"),
 }
 """Library -> where in the package it may be imported; torch outside of training only when it is needed."""
 

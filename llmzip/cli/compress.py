@@ -22,12 +22,27 @@ from llmzip.cli.files import (
 )
 from llmzip.cli.info import frame_lines
 from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, say, shown, title
-from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
+from llmzip.cli.options import (
+    Device,
+    Dtype,
+    Exact,
+    Files,
+    Force,
+    Model,
+    Offline,
+    Output,
+    Quiet,
+    Remove,
+    Stdout,
+    Threads,
+    Verbose,
+)
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
+    from llmzip.predictors import Arithmetic
 
 FAST_LEVELS, FAST_RUNG = 3, "nano"
 """The levels up to this one choose this embedded model, all others the default one."""
@@ -56,6 +71,10 @@ Streams = Annotated[
     ),
 ]
 
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Decode the frames of a float model before they are written.")
+]
+
 
 def compress(
     files: Files = None,
@@ -67,12 +86,18 @@ def compress(
     remove: Remove = False,
     streams: Streams = None,
     threads: Threads = 0,
+    exact: Exact = None,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    offline: Offline = False,
+    verify: Verify = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compress each FILE to FILE.llmz, or standard input to standard output. Sources are kept.
 
-    -1 to -9 choose an embedded model, -m names one or the folder of another. Whoever decompresses needs the same.
+    -1 to -9 choose an embedded model, -m names one or the folder of another. Whoever decompresses needs the same, and
+    for a float model also a machine that computes alike; what is written was decoded first.
     """
     sources = named_or_standard(files)
     check_targets(sources, stdout=stdout, output=output, remove=remove)
@@ -83,12 +108,18 @@ def compress(
     if not force and STANDARD in targets and stdout_is_terminal():
         raise UsageError("archives are not written to a terminal: name a file with -o, or force it with -f")
 
-    from llmzip.cli.metering import MeteredPredictor
+    from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
+    from llmzip.predictor import FloatPredictor
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
     by_level = FAST_RUNG if level is not None and level <= FAST_LEVELS else DEFAULT_RUNG
-    predictor = load_predictor(model or by_level, threads=threads)
+    arithmetic: Arithmetic = "auto" if exact is None else "exact" if exact else "float"
+    predictor = load_predictor(
+        model or by_level, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
+    )
+    if not verify and isinstance(predictor, FloatPredictor):
+        say("llmzip: not verified: a float model may compute otherwise a second time, and the archive be lost")
     show = is_watched(quiet=quiet)
 
     def compress_one(source: str) -> None:
@@ -97,7 +128,7 @@ def compress(
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
-                    info = compress_file(text, archive, MeteredPredictor(predictor, report), streams=streams)
+                    info = compress_file(text, archive, metered(predictor, report), streams=streams, verify=verify)
                 seconds = time.perf_counter() - started
                 if remove:
                     _check(archive, info, source, predictor, show=show)
@@ -135,13 +166,13 @@ class _Comparison(io.BytesIO):
 
 def _check(archive: BinaryIO, info: ArchiveInfo, source: str, predictor: "Predictor", *, show: bool) -> None:
     """Decodes the archive, as written, against the file, as it is now. Raises RoundTripError."""
-    from llmzip.cli.metering import MeteredPredictor, bytes_per_token
+    from llmzip.cli.metering import bytes_per_token, metered
     from llmzip.codec import decompress_file
 
     archive.seek(0)
     label = f"checking {shown(os.path.basename(source))}"
     with open_source(source) as text, byte_bar(label, info.original_bytes, show=show) as report:
-        metered = MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token(info.frames))
-        decompress_file(archive, _Comparison(text), lambda name: metered)
+        followed = metered(predictor, report, bytes_per_token=bytes_per_token(info.frames))
+        decompress_file(archive, _Comparison(text), lambda name: followed)
         if text.read(1):
             raise RoundTripError("the file has grown since it was compressed: nothing was removed")

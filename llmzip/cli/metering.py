@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmzip.archive import FrameInfo
 from llmzip.cli.progress import Report
-from llmzip.predictor import Context, ExactContext, Predictor, Score
+from llmzip.predictor import Context, ExactContext, FloatPredictor, Predictor, Score
 
 
 def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
@@ -76,6 +76,39 @@ class MeteredPredictor:
     def _count(self, token_count: int) -> None:
         self._done_bytes += token_count * self._bytes_per_token
         self._report(self._done_bytes)
+
+
+class MeteredFloatPredictor(MeteredPredictor):
+    """The same for a predictor that has settings."""
+
+    def __init__(self, predictor: FloatPredictor, report: Report, *, bytes_per_token: float = 0.0) -> None:
+        super().__init__(predictor, report, bytes_per_token=bytes_per_token)
+        self._float = predictor
+
+    @property
+    def most_streams(self) -> int:
+        """As the predictor's."""
+        return self._float.most_streams
+
+    def settings(self) -> bytes:
+        """As the predictor's."""
+        return self._float.settings()
+
+    def fitted(self, original_bytes: int, streams: int | None) -> FloatPredictor:
+        """As the predictor's, metered."""
+        return MeteredFloatPredictor(self._float.fitted(original_bytes, streams), self._report)
+
+    def restored(self, settings: bytes) -> FloatPredictor:
+        """As the predictor's, metered."""
+        restored = self._float.restored(settings)
+        return MeteredFloatPredictor(restored, self._report, bytes_per_token=self._bytes_per_token)
+
+
+def metered(predictor: Predictor, report: Report, *, bytes_per_token: float = 0.0) -> MeteredPredictor:
+    """The predictor, reporting to ``report``; what it is to the codec does not change."""
+    if isinstance(predictor, FloatPredictor):
+        return MeteredFloatPredictor(predictor, report, bytes_per_token=bytes_per_token)
+    return MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token)
 
 
 class _MeteredContext:

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from llmzip.errors import ModelError
 from llmzip.predictor import Predictor
@@ -67,21 +68,50 @@ def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predi
     return load_exact(_EMBEDDED / name, name, engine=engine, threads=threads)
 
 
-def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
-    """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``.
+Arithmetic = Literal["auto", "exact", "float"]
+"""How a model is computed: in integers that cannot round, so that its archives decode on any machine, or in floating
+point by transformers. "auto" is exact for embedded models and for the folders that ``suits_exact``."""
 
-    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE"; threads: 0 for all cores. Neither ever changes
-    a bit of the output. Raises ModelError.
+
+def load_predictor(
+    name: str,
+    *,
+    engine: str = "auto",
+    threads: int = 0,
+    arithmetic: Arithmetic = "auto",
+    dtype: str = "float32",
+    device: str | None = None,
+    offline: bool = False,
+) -> Predictor:
+    """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``, or that of the hub.
+
+    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
+    Neither changes a bit of the output of an exact model. dtype, device: of a float model. offline: of the hub, use
+    only what was fetched before. Raises ModelError.
     """
-    from llmzip.predictors.exact import load_exact
+    from llmzip.predictors.exact import load_exact, suits_exact
 
     if threads < 0:
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
     name = str(name)
     if name in _embedded_names():
-        return load_embedded(name, engine=engine, threads=threads)
-    folder = Path(name)
-    if not name or not os.path.isdir(name):
-        known = ", ".join(_embedded_names())
-        raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")
-    return load_exact(folder, _archive_name(folder), engine=engine, threads=threads)
+        if arithmetic != "float":
+            return load_embedded(name, engine=engine, threads=threads)
+        folder, label = _EMBEDDED / name, name
+    else:
+        folder = _find_folder(name, offline)
+        label = _archive_name(Path(name.partition("@")[0]))
+        if arithmetic == "exact" or arithmetic == "auto" and suits_exact(folder):
+            return load_exact(folder, label, engine=engine, threads=threads)
+    from llmzip.predictors.hub import load_hub
+
+    return load_hub(folder, label, dtype=dtype, device=device, threads=threads)
+
+
+def _find_folder(name: str, offline: bool) -> Path:
+    from llmzip.predictors.hub_folder import find_folder, is_hub_name
+
+    if name and (os.path.isdir(name) or is_hub_name(name)):
+        return find_folder(name, offline=offline)
+    known = ", ".join(_embedded_names())
+    raise ModelError(f"{name!r} is neither an embedded model ({known}) nor a folder: check -m")

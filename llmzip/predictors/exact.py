@@ -4,6 +4,7 @@ May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.engine.model import ExactModel, ExactStreams
-from llmzip.engine.weights import load_weights
+from llmzip.engine.weights import FAMILIES, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.predictor import Score
 from llmzip.predictors import receiver_bytes
@@ -34,7 +35,7 @@ class Workers:
     """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
 
     def __init__(self, threads: int) -> None:
-        self.threads = threads or _usable_cores()
+        self.threads = threads or usable_cores()
 
     @cached_property
     def _pool(self) -> "ThreadPoolExecutor":
@@ -56,7 +57,8 @@ class Workers:
             return [future.result() for future in [self._pool.submit(task) for task in tasks]]
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -118,6 +120,25 @@ class ExactPredictor:
     def start(self, streams: int) -> ThreadedStreams:
         groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
         return ThreadedStreams(groups, self._workers)
+
+
+def suits_exact(folder: Path) -> bool:
+    """Whether exact arithmetic is the natural choice: the right architecture, and a token for every byte.
+
+    Also where ``folder`` is too broken to tell, for ``load_exact`` says why.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
+        return not isinstance(config, dict) or "model_type" not in config
+    try:
+        read_config(folder)
+        ByteTokenizer(folder / "tokenizer.json")
+    except ModelError:
+        return False
+    return True
 
 
 def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 0) -> ExactPredictor:

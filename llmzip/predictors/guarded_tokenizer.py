@@ -56,6 +56,8 @@ class GuardedTokenizer:
                 known[token] = meaning(name)
                 if len(known[token]) == 1 and len(name) == (6 if _BYTE_NAME.fullmatch(name) else 1):
                     own_bytes.setdefault(known[token][0], token)
+        unknown = _unknown(description)
+        self._substitute = unknown if unknown is not None and unknown < width else 0
         self.has_escapes = len(own_bytes) < BYTES
         if self.has_escapes:
             own_bytes = {byte: self.model_size + byte for byte in range(BYTES)}
@@ -67,6 +69,13 @@ class GuardedTokenizer:
     def size(self) -> int:
         """Tokens in all, escapes included."""
         return len(self.token_bytes)
+
+    def known(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The tokens as the model is told of them: in place of an escape, the one that it knows for what it does not.
+
+        That is the unknown token of the vocabulary, or its first token.
+        """
+        return np.where(tokens < self.model_size, tokens, self._substitute)
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """[n] int64, at most one token a byte."""
@@ -93,8 +102,8 @@ class GuardedTokenizer:
         proposed = [token for token in encoding.ids if token < size and known[token]]
         if b"".join([known[token] for token in proposed]) == raw:
             return np.array(proposed, np.int64)
-        lengths = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-        lengths = 1 + (lengths >= 1 << 7) + (lengths >= 1 << 11) + (lengths >= 1 << 16)
+        characters = np.frombuffer(text.encode("utf-32-le"), "<u4")
+        lengths = 1 + (characters >= 1 << 7) + (characters >= 1 << 11) + (characters >= 1 << 16)
         start_of = np.concatenate(([0], np.cumsum(lengths)))
         tokens: list[int] = []
         place = 0
@@ -125,11 +134,17 @@ def _names(description: dict[str, Any]) -> dict[str, int]:
             names.pop(added["content"], None)
         else:
             names[added["content"]] = added["id"]
-    unknown = description["model"].get("unk_token")
-    if unknown is None and description["model"].get("unk_id") is not None:
-        unknown = description["model"]["vocab"][description["model"]["unk_id"]][0]
-    names.pop(str(unknown), None)
-    return names
+    unknown = _unknown(description)
+    return {name: token for name, token in names.items() if token != unknown}
+
+
+def _unknown(description: dict[str, Any]) -> int | None:
+    """The number of the token for what the tokenizer does not know, if it has one."""
+    model = description["model"]
+    number = model.get("unk_id")
+    if number is None and isinstance(model["vocab"], dict):
+        number = model["vocab"].get(model.get("unk_token"))
+    return int(number) if number is not None else None
 
 
 def _steps(part: object) -> list[dict[str, Any]]:
@@ -166,7 +181,7 @@ def _meaning(description: dict[str, Any]) -> Callable[[str], bytes]:
 
 
 def _is_space_mark(step: dict[str, Any]) -> bool:
-    return step["type"] == "Replace" and step["pattern"] == {"String": " "} and step["content"] == METASPACE
+    return bool(step["type"] == "Replace" and step["pattern"] == {"String": " "} and step["content"] == METASPACE)
 
 
 def _without_changes(description: dict[str, Any]) -> dict[str, Any]:
