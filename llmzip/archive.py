@@ -26,8 +26,12 @@ FLOAT_PREFIX = "float/"
 MAXIMUM_SETTINGS_BYTES = 1024
 
 MODEL, ZSTD, STORED, END, END_WITH_INDEX, MODEL_AND_MEMORY, MEMORY = 1, 2, 3, 0, 4, 5, 6
-KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"}
-TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY)
+GROUPED, PORTABLE = 16, 17
+KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"} | {
+    GROUPED: "model in groups",
+    PORTABLE: "portable model",
+}
+TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY, GROUPED, PORTABLE)
 """Kinds of frames whose payload codes tokens."""
 
 MAXIMUM_FRAME_BYTES = 1 << 24

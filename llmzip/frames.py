@@ -1,23 +1,32 @@
 """One frame: a piece of text to a model's payload, and any frame back to its bytes.
 
 Encoding and decoding make the same calls to the predictor in the same order. Knows archives frame by frame and no
-files. May import ``archive``, ``coder``, ``predictor`` and ``errors``; ``codec`` and ``recovery`` import it.
+files. Imported by ``codec`` and ``recovery``; may import ``archive``, ``coder``, ``grouped``, ``memory``, ``predictor``
+and ``errors``.
 """
 
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from llmzip import archive, coder
+from llmzip import archive, coder, grouped
 from llmzip.archive import ArchiveInfo, Frame
 from llmzip.errors import ArchiveError, PredictorMismatchError
-from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, FloatPredictor, Predictor
+from llmzip.predictor import (
+    FREQUENCY_TOTAL,
+    Context,
+    ExactContext,
+    FloatPredictor,
+    PortablePredictor,
+    Predictor,
+    WeightedContext,
+)
 
 if TYPE_CHECKING:
     from llmzip.memory.mixing import Memory, Vocabulary
@@ -61,9 +70,15 @@ def encode_token_frame(
     count = min(streams or choose_streams(len(tokens)), len(tokens))
     if isinstance(predictor, FloatPredictor):
         count = min(count, predictor.most_streams)
+    if isinstance(predictor, PortablePredictor):
+        payload = encode_portable(tokens, predictor, count)
+        return None if payload is None else archive.pack_frame(archive.PORTABLE, piece, payload, len(tokens), count)
     if not memory or len(tokens) < MEMORY_TOKENS:
-        payload = encode_intervals(token_intervals(tokens, predictor, count), limit_bytes)
-        return None if payload is None else archive.pack_frame(archive.MODEL, piece, payload, len(tokens), count)
+        kind, code = archive.MODEL, token_intervals
+        if predictor.vocabulary_size > grouped.LARGEST_FLAT_VOCABULARY and isinstance(predictor, FloatPredictor):
+            kind, code = archive.GROUPED, group_intervals
+        payload = encode_intervals(code(tokens, predictor, count), limit_bytes)
+        return None if payload is None else archive.pack_frame(kind, piece, payload, len(tokens), count)
     best = None
     payload = encode_intervals(memory_intervals(tokens, predictor, 1, alone=True), limit_bytes)
     if payload is not None:
@@ -154,6 +169,50 @@ def token_intervals(
             yield below.T.ravel(), own.T.ravel()
 
 
+def encode_portable(tokens: NDArray[np.int64], predictor: PortablePredictor, streams: int) -> bytes | None:
+    """The payload of a portable frame; None where the predictor's tolerance is too large for some token."""
+    from llmzip.portable import Portable  # imports numba
+
+    return Portable(predictor).encode(_dealt(tokens, streams), np.diff(_stream_bounds(len(tokens), streams)).tolist())
+
+
+def _decode_portable_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+    from llmzip.portable import Portable
+
+    if not isinstance(predictor, PortablePredictor):
+        raise ArchiveError("a portable frame of a model that is not: the archive is damaged")
+    bounds = _stream_bounds(frame.info.token_count, frame.info.streams)
+    table = Portable(predictor).decode(frame.payload, np.diff(bounds).tolist())
+    return np.concatenate([row[:length] for row, length in zip(table, np.diff(bounds), strict=True)])
+
+
+def group_intervals(
+    tokens: NDArray[np.int64], predictor: Predictor, streams: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(cumulative, frequency) of the two symbols of every token in coding order, a position at a time."""
+    shortest, longer = divmod(len(tokens), streams)
+    context = _weighted(predictor.start(streams))
+    for position, column in enumerate(_dealt(tokens, streams).T):
+        active = streams if position < shortest else longer
+        below, own = grouped.intervals(context.next_weights()[:active], column[:active])
+        yield below.ravel(), own.ravel()
+        context.append(column)
+
+
+def _weighted(context: Context) -> WeightedContext:
+    if not isinstance(context, WeightedContext):
+        raise ArchiveError("a frame of another kind of model than this one: the archive is damaged")
+    return context
+
+
+def _read_flat(decoder: coder.Decoder, context: Context, active: int) -> NDArray[np.int64]:
+    return decoder.decode(context.next_frequencies()[:active])
+
+
+def _read_groups(decoder: coder.Decoder, context: Context, active: int) -> NDArray[np.int64]:
+    return grouped.decode(decoder, _weighted(context).next_weights()[:active])
+
+
 def _scores(context: Context, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
     """(first position, cumulative, frequency [streams, positions]): at once where that is exact, else step by step."""
     for first in range(0, tokens.shape[1], _SCORE_POSITIONS):
@@ -199,7 +258,7 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
         data = _unzstd(frame.payload, info.original_bytes)
     else:
         predictor = open_predictor()
-        decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
+        decode = _DECODERS[info.kind]
         rounds = isinstance(predictor, FloatPredictor) and info.kind != "memory"
         try:
             data = predictor.detokenize(decode(frame, predictor))
@@ -230,10 +289,18 @@ def _unzstd(payload: bytes, original_bytes: int) -> bytes:
         raise ArchiveError(f"a zstd frame cannot be decoded ({error}): the archive is damaged") from None
 
 
-def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+def _decode_tokens(
+    frame: Frame,
+    predictor: Predictor,
+    read: Callable[[coder.Decoder, Context, int], NDArray[np.int64]] = _read_flat,
+) -> NDArray[np.int64]:
+    """``read`` gives the next token of each active stream."""
     info, decoder = frame.info, coder.Decoder(frame.payload)
     # No token is free, not even the likeliest: all others have at least one unit of the 2^24.
-    least_bits = -math.log2(1 - (predictor.vocabulary_size - 1) / FREQUENCY_TOTAL)
+    symbols = predictor.vocabulary_size
+    if read is _read_groups:
+        symbols = -(-symbols // grouped.group_size(symbols))
+    least_bits = -math.log2(1 - (symbols - 1) / FREQUENCY_TOTAL)
     if info.token_count * least_bits > 8 * (info.payload_bytes + 8):
         raise ArchiveError(f"the payload at byte {info.offset} is too short for its tokens: the archive is damaged")
     tokens = np.empty(info.token_count, np.int64)
@@ -243,7 +310,7 @@ def _decode_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
     newest = np.zeros(info.streams, np.int64)
     for position in range(int(bounds[1])):
         active = info.streams if position < shortest else longer
-        newest[:active] = decoder.decode(context.next_frequencies()[:active])
+        newest[:active] = read(decoder, context, active)
         tokens[bounds[:active] + position] = newest[:active]
         if position + 1 < bounds[1]:
             context.append(newest)
@@ -268,3 +335,12 @@ def _decode_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int6
         if position + 1 < bounds[1]:
             context.append(padded)
     return tokens
+
+
+_DECODERS: dict[str, Callable[[Frame, Predictor], NDArray[np.int64]]] = {
+    "model": _decode_tokens,
+    "model in groups": partial(_decode_tokens, read=_read_groups),
+    "model+memory": _decode_memory_tokens,
+    "memory": _decode_memory_tokens,
+    "portable model": _decode_portable_tokens,
+}

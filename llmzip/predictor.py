@@ -4,7 +4,7 @@ A predictor is a tokenizer and the distribution of each next token. The codec ru
 (*streams*) in lockstep: one call gives the distributions of all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -103,6 +103,51 @@ class FloatPredictor(Predictor, Protocol):
 
     def restored(self, settings: bytes) -> "FloatPredictor":
         """The same predictor as it was when it gave ``settings``. PredictorMismatchError where this cannot be."""
+        ...
+
+
+class LogitContext(Protocol):
+    """A context that gives logits, which another machine may see a little differently."""
+
+    def next_logits(self) -> NDArray[np.float32]:
+        """[streams, vocabulary] float32, finite: log-probabilities of each stream's next token, up to a constant."""
+        ...
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        """Adds one token to each stream. tokens: [streams] int64."""
+        ...
+
+
+@runtime_checkable
+class PortablePredictor(FloatPredictor, Protocol):
+    """A float predictor whose archives are to decode wherever much the same is computed."""
+
+    @property
+    def tolerance(self) -> float:
+        """By how many nats the log-odds of one set of tokens against another may differ; part of the settings.
+
+        Where every logit differs by less than half of it, up to what is common to all, they do.
+        """
+        ...
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """The logits before each of [streams, n] tokens, many positions at once: rows, positions and their logits.
+
+        Logits are [rows, positions, vocabulary], much the same as ``start_logits`` gives step by step.
+        """
+        ...
+
+    def start_logits(self, streams: int) -> LogitContext:
+        """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class WeightedContext(Context, Protocol):
+    """A context that knows its distributions more finely than 2^-24."""
+
+    def next_weights(self) -> NDArray[np.int64]:
+        """[streams, vocabulary] int64 >= 0: each stream's next token; row sums are positive and below 2^62."""
         ...
 
 

@@ -112,6 +112,19 @@ def test_whole_archives_with_memory(gpt2: HubPredictor) -> None:
     assert decompress(compress(b"", gpt2), gpt2) == b""
 
 
+def test_a_large_vocabulary_takes_two_symbols_a_token(folders: Folders) -> None:
+    predictor = load_hub(folders("gpt2", extra_width=0, vocab_size=17_000), "x", threads=1)
+    predictor.tokenizer.model_size, extra = 16_900, 16_900 - predictor.tokenizer.size
+    predictor.tokenizer.token_bytes += (b"",) * extra
+    predictor.vocabulary_size, predictor.token_bytes = predictor.tokenizer.size, predictor.tokenizer.token_bytes
+    data = b"in groups and back"
+    fitted = predictor.fitted(len(data), 2)
+    packed = frames.encode_token_frame(data, fitted, 2, 1 << 20, memory=False)
+    assert packed is not None and packed[0] == archive.GROUPED
+    record = archive.read_record(archive.ByteReader(io.BytesIO(packed)))
+    assert isinstance(record, archive.Frame) and frames.decode_frame(record, lambda: fitted) == data
+
+
 def test_what_each_kind_carries_from_step_to_step(folders: Folders) -> None:
     carried = {kind: load_hub(folders(kind), "x", threads=1).model.carried for kind in CONFIGURATIONS}
     assert {kind: name for kind, name in carried.items() if name != "past_key_values"} == {
@@ -235,7 +248,7 @@ def test_what_does_not_compute_the_same_twice_is_not_written(
         return logits + noise.standard_normal(logits.shape, np.float32), carried
 
     monkeypatch.setattr(hub.HubModel, "step", unsteady)
-    monkeypatch.setattr(codec, "_encode_block", lambda block, predictor, *_: [model_bytes(predictor, block, 2)])
+    monkeypatch.setattr(codec, "_encode_block", lambda block, predictor, *_: [model_bytes(predictor, block, 1)])
     with pytest.raises(RoundTripError, match="does not compute the same twice"):
         compress(b"the quick brown fox", gpt2)
     assert len(compress(b"the quick brown fox", gpt2, verify=False)) > 20

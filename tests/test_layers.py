@@ -12,16 +12,29 @@ import llmzip
 
 PACKAGE = Path(llmzip.__file__).parent
 ROOT = "__init__"
-BELOW_CODEC = {"errors", "predictor", "coder", "archive", "memory", "frames", "recovery", "predictors", "engine"}
+BELOW_CODEC = {
+    "errors",
+    "predictor",
+    "coder",
+    "archive",
+    "grouped",
+    "memory",
+    "frames",
+    "recovery",
+    "predictors",
+    "engine",
+}
 MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
     "coder": {"errors", "predictor"},
     "archive": {"errors", "predictor"},
+    "grouped": {"errors", "predictor", "coder"},
     "engine": {"errors", "predictor"},
     "memory": {"errors", "predictor"},
+    "portable": {"errors", "predictor", "coder", "memory"},
     "predictors": {"errors", "predictor", "engine"},
-    "frames": {"errors", "predictor", "coder", "archive", "memory"},
+    "frames": {"errors", "predictor", "coder", "archive", "grouped", "memory", "portable"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},

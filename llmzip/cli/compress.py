@@ -71,6 +71,10 @@ Streams = Annotated[
     ),
 ]
 
+Portable = Annotated[
+    bool,
+    typer.Option("--portable", help="For a float model: archives that decode wherever it computes nearly alike."),
+]
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Decode the frames of a float model before they are written.")
 ]
@@ -87,6 +91,7 @@ def compress(
     streams: Streams = None,
     threads: Threads = 0,
     exact: Exact = None,
+    portable: Portable = False,
     device: Device = None,
     dtype: Dtype = "float32",
     offline: Offline = False,
@@ -103,6 +108,8 @@ def compress(
     check_targets(sources, stdout=stdout, output=output, remove=remove)
     if model is not None and level is not None:
         raise UsageError("-m and a level both choose the model: leave one out")
+    if portable and exact:
+        raise UsageError("--exact archives are portable: leave --portable out")
     target_of_all = common_target(stdout=stdout, output=output)
     targets = sources if target_of_all is None else [target_of_all]
     if not force and STANDARD in targets and stdout_is_terminal():
@@ -114,7 +121,7 @@ def compress(
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
     by_level = FAST_RUNG if level is not None and level <= FAST_LEVELS else DEFAULT_RUNG
-    arithmetic: Arithmetic = "auto" if exact is None else "exact" if exact else "float"
+    arithmetic: Arithmetic = "exact" if exact else "portable" if portable else "auto" if exact is None else "float"
     predictor = load_predictor(
         model or by_level, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
     )

@@ -19,6 +19,8 @@ PARTS = {
     "model": "model payload",
     "model+memory": "model and memory payload",
     "memory": "memory payload",
+    "model in groups": "model payload, in groups",
+    "portable model": "portable payload",
     "zstd": "zstd fallback",
     "stored": "stored",
     "trailer": "trailer",

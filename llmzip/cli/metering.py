@@ -4,14 +4,23 @@ The codec has no callbacks: it is followed by counting what it asks of the predi
 import it when they run. Only ``cli`` imports it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.archive import FrameInfo
 from llmzip.cli.progress import Report
-from llmzip.predictor import Context, ExactContext, FloatPredictor, Predictor, Score
+from llmzip.predictor import (
+    Context,
+    ExactContext,
+    FloatPredictor,
+    LogitContext,
+    PortablePredictor,
+    Predictor,
+    Score,
+    WeightedContext,
+)
 
 
 def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
@@ -20,7 +29,7 @@ def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
     return sum(frame.original_bytes for frame in modelled) / max(1, sum(frame.token_count for frame in modelled))
 
 
-MODEL_KINDS = ("model", "model+memory")
+MODEL_KINDS = ("model", "model+memory", "model in groups", "portable model")
 
 
 class MeteredPredictor:
@@ -96,16 +105,58 @@ class MeteredFloatPredictor(MeteredPredictor):
 
     def fitted(self, original_bytes: int, streams: int | None) -> FloatPredictor:
         """As the predictor's, metered."""
-        return MeteredFloatPredictor(self._float.fitted(original_bytes, streams), self._report)
+        return _still_float(metered(self._float.fitted(original_bytes, streams), self._report))
 
     def restored(self, settings: bytes) -> FloatPredictor:
         """As the predictor's, metered."""
         restored = self._float.restored(settings)
-        return MeteredFloatPredictor(restored, self._report, bytes_per_token=self._bytes_per_token)
+        return _still_float(metered(restored, self._report, bytes_per_token=self._bytes_per_token))
+
+
+def _still_float(predictor: MeteredPredictor) -> MeteredFloatPredictor:
+    assert isinstance(predictor, MeteredFloatPredictor)
+    return predictor
+
+
+class MeteredPortablePredictor(MeteredFloatPredictor):
+    """The same for a portable one."""
+
+    def __init__(self, predictor: PortablePredictor, report: Report, *, bytes_per_token: float = 0.0) -> None:
+        super().__init__(predictor, report, bytes_per_token=bytes_per_token)
+        self._portable = predictor
+
+    @property
+    def tolerance(self) -> float:
+        """As the predictor's."""
+        return self._portable.tolerance
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """As the predictor's, metered."""
+        for rows, positions, logits in self._portable.teach(tokens):
+            yield rows, positions, logits
+            self._count(tokens[rows, positions].size)
+
+    def start_logits(self, streams: int) -> LogitContext:
+        """As the predictor's, metered."""
+        return _MeteredLogits(self._portable.start_logits(streams), streams, self._count)
+
+
+class _MeteredLogits:
+    def __init__(self, context: LogitContext, streams: int, count: Callable[[int], None]) -> None:
+        self._context, self._streams, self._count = context, streams, count
+
+    def next_logits(self) -> NDArray[np.float32]:
+        return self._context.next_logits()
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._context.append(tokens)
+        self._count(self._streams)
 
 
 def metered(predictor: Predictor, report: Report, *, bytes_per_token: float = 0.0) -> MeteredPredictor:
     """The predictor, reporting to ``report``; what it is to the codec does not change."""
+    if isinstance(predictor, PortablePredictor):
+        return MeteredPortablePredictor(predictor, report, bytes_per_token=bytes_per_token)
     if isinstance(predictor, FloatPredictor):
         return MeteredFloatPredictor(predictor, report, bytes_per_token=bytes_per_token)
     return MeteredPredictor(predictor, report, bytes_per_token=bytes_per_token)
@@ -125,6 +176,15 @@ class _MeteredContext:
     def append(self, tokens: NDArray[np.int64]) -> None:
         self._context.append(tokens)
         self._count(tokens.size)
+
+
+class _MeteredWeightedContext(_MeteredContext):
+    def __init__(self, context: WeightedContext, count: Callable[[int], None]) -> None:
+        super().__init__(context, count)
+        self._weighted = context
+
+    def next_weights(self) -> NDArray[np.int64]:
+        return self._weighted.next_weights()
 
 
 class _MeteredExactContext(_MeteredContext):
@@ -147,4 +207,6 @@ def _metered(context: Context, count: Callable[[int], None]) -> Context:
     """Exact contexts stay exact: the codec takes its short cut only with those."""
     if isinstance(context, ExactContext):
         return _MeteredExactContext(context, count)
+    if isinstance(context, WeightedContext):
+        return _MeteredWeightedContext(context, count)
     return _MeteredContext(context, count)

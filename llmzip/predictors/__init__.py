@@ -68,9 +68,10 @@ def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predi
     return load_exact(_EMBEDDED / name, name, engine=engine, threads=threads)
 
 
-Arithmetic = Literal["auto", "exact", "float"]
-"""How a model is computed: in integers that cannot round, so that its archives decode on any machine, or in floating
-point by transformers. "auto" is exact for embedded models and for the folders that ``suits_exact``."""
+Arithmetic = Literal["auto", "exact", "float", "portable"]
+"""How a model is computed: in integers that cannot round, so that its archives decode on any machine; or in floating
+point by transformers; or so, and coded so that archives decode wherever nearly the same is computed. "auto" is exact
+for embedded models and for the folders that ``suits_exact``."""
 
 
 def load_predictor(
@@ -95,7 +96,7 @@ def load_predictor(
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
     name = str(name)
     if name in _embedded_names():
-        if arithmetic != "float":
+        if arithmetic in ("auto", "exact"):
             return load_embedded(name, engine=engine, threads=threads)
         folder, label = _EMBEDDED / name, name
     else:
@@ -105,7 +106,8 @@ def load_predictor(
             return load_exact(folder, label, engine=engine, threads=threads)
     from llmzip.predictors.hub import load_hub
 
-    return load_hub(folder, label, dtype=dtype, device=device, threads=threads)
+    made = load_hub(folder, label, dtype=dtype, device=device, threads=threads)
+    return made.made_portable() if arithmetic == "portable" else made
 
 
 def _find_folder(name: str, offline: bool) -> Path:

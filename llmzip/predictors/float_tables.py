@@ -30,40 +30,58 @@ def _kernel(function: Any) -> Any:
 
 
 @_kernel
-def _fill(logits, size, total, table):  # type: ignore[no-untyped-def]
-    """Integers >= 1 with sum ``total`` in the first ``size`` columns of each row; False where a logit is not finite."""
+def _weigh(logits, size, table):  # type: ignore[no-untyped-def]
+    """Weights of the softmax, 2^36 for the largest; False where a logit is not a number."""
     for row in range(logits.shape[0]):
-        largest, place = -np.inf, 0
+        largest = -np.inf
         for i in range(size):
             value = logits[row, i]
-            if value > largest:
-                largest, place = value, i
             if value != value:
                 return False
+            largest = max(largest, value)
         if not -np.inf < largest < np.inf:
             return False
-        weights = np.int64(0)
         for i in range(size):
-            weight = np.int64(math.exp(float(logits[row, i]) - float(largest)) * WEIGHT_SCALE)
-            table[row, i] = weight
-            weights += weight
-        free = total - size
-        rest = np.int64(total)
-        for i in range(size):
-            frequency = table[row, i] * free // weights + 1
-            table[row, i] = frequency
-            rest -= frequency
-        table[row, place] += rest
+            table[row, i] = np.int64(math.exp(float(logits[row, i]) - float(largest)) * WEIGHT_SCALE)
     return True
+
+
+@_kernel
+def _share_out(table, size, total):  # type: ignore[no-untyped-def]
+    """Weights to integers >= 1 with sum ``total``; what rounding leaves goes to the first of the largest."""
+    for row in range(table.shape[0]):
+        weights, place = np.int64(0), 0
+        for i in range(size):
+            weights += table[row, i]
+            if table[row, i] > table[row, place]:
+                place = i
+        free, rest = np.int64(total - size), np.int64(total)
+        for i in range(size):
+            table[row, i] = table[row, i] * free // weights + 1
+            rest -= table[row, i]
+        table[row, place] += rest
+
+
+def _weighed(logits: NDArray[np.float32], size: int, columns: int) -> NDArray[np.int64]:
+    table = np.full((len(logits), columns), ESCAPE_SHARE, np.int64)
+    if not _weigh(logits, size, table):
+        raise ModelError("the model gives what is not a number: try --dtype float32, or take the folder again")
+    return table
 
 
 def frequencies(logits: NDArray[np.float32], size: int, *, escapes: bool) -> NDArray[np.int64]:
     """[n, size], and 256 more with ``escapes``: the softmax of the first ``size`` logits in units of 2^-24.
 
-    Every entry is at least 1. What rounding leaves goes to the largest, the first of them where there are several.
-    ModelError where a logit is not a number.
+    Every entry is at least 1. ModelError where a logit is not a number.
     """
-    table = np.full((len(logits), size + ESCAPES * escapes), ESCAPE_SHARE, np.int64)
-    if not _fill(logits, size, TOTAL - ESCAPES * ESCAPE_SHARE * escapes, table):
-        raise ModelError("the model gives what is not a number: try --dtype float32, or take the folder again")
+    table = _weighed(logits, size, size + ESCAPES * escapes)
+    _share_out(table, size, TOTAL - ESCAPES * ESCAPE_SHARE * escapes)
+    return table
+
+
+def weights(logits: NDArray[np.float32], size: int, *, escapes: bool) -> NDArray[np.int64]:
+    """The same as weights >= 0 of up to 2^36, for which 2^-24 is not the least."""
+    table = _weighed(logits, size, size + ESCAPES * escapes)
+    if escapes:
+        table[:, size:] = table[:, :size].sum(1, keepdims=True) // TOTAL * ESCAPE_SHARE
     return table

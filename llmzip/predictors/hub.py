@@ -7,9 +7,10 @@ transformers, when a model is first run. May import ``predictor``, ``errors`` an
 """
 
 import hashlib
+import math
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,17 @@ BYTES_A_ROW = 8192
 """Of text, for each row of a batch: the codec has about one stream for so many."""
 LARGEST_BATCH = 128
 CACHE_LIMIT_BYTES = 4 << 30
+
+PORTABLE_MARK = "p"
+"""Begins the settings of portable archives."""
+DRIFT_FACTOR = 8
+"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than schedules,
+and log-odds by twice as much as logits."""
+LARGEST_UNITS = 1 << 20
+_DRIFT_POSITIONS = 128
+_TAUGHT_NUMBERS = 1 << 26
+"""Logits of a forward pass at most, as far as one row allows: 256 MiB."""
+_ESCAPE_NATS = 18 * math.log(2)
 
 _PROBE_STEPS, _PROBE_PREFIX = 12, 20
 _SAME_STEP = 0.02
@@ -70,10 +82,14 @@ def _parse(settings: bytes) -> tuple[Arithmetic, str, dict[str, str]]:
         if arithmetic.text().encode() + b";" != settings[: len(arithmetic.text()) + 1]:
             raise ValueError("numbers in another form")
     except ValueError as error:
-        raise PredictorMismatchError(
-            f"the archive's settings for a float model cannot be used ({error}): use the llmzip version that wrote it"
-        ) from None
+        raise _unusable(error) from None
     return arithmetic, digest, dict(zip(_ENVIRONMENT, environment, strict=False))
+
+
+def _unusable(error: ValueError) -> PredictorMismatchError:
+    return PredictorMismatchError(
+        f"the archive's settings for a float model cannot be used ({error}): use the llmzip version that wrote it"
+    )
 
 
 _ENVIRONMENT = ("torch", "transformers", "processor")
@@ -153,10 +169,13 @@ class HubModel:
         with self._torch.inference_mode():
             return self._model(input_ids=self._torch.from_numpy(tokens).to(self._model.device), **options)
 
-    def step(self, tokens: NDArray[np.int64], carried: Any, threads: int) -> tuple[NDArray[np.float32], Any]:
-        """Logits after the last of [batch, n] tokens, [batch, width], and what to carry to the next step."""
+    def _use_threads(self, threads: int) -> None:
         if self._torch.get_num_threads() != threads:
             self._torch.set_num_threads(threads)
+
+    def step(self, tokens: NDArray[np.int64], carried: Any, threads: int) -> tuple[NDArray[np.float32], Any]:
+        """Logits after the last of [batch, n] tokens, [batch, width], and what to carry to the next step."""
+        self._use_threads(threads)
         if self._one_by_one and len(tokens) > 1:
             rows = [self.step(tokens[row : row + 1], carried and carried[row], threads) for row in range(len(tokens))]
             return np.concatenate([logits for logits, _ in rows]), [state for _, state in rows]
@@ -165,8 +184,9 @@ class HubModel:
         logits = output.logits[:, -1].float().cpu().numpy()
         return logits, getattr(output, self.carried) if self.carried else None
 
-    def all_logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+    def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
         """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
+        self._use_threads(threads)
         logits: NDArray[np.float32] = self._run(tokens, use_cache=False).logits.float().cpu().numpy()
         return logits
 
@@ -211,20 +231,31 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
 
 
 class HubContext:
-    """Streams as the rows of one batch, the rest of it padded; see ``llmzip.predictor.Context``."""
+    """Streams as the rows of one batch, the rest of it padded; see ``llmzip.predictor.WeightedContext``."""
 
     def __init__(self, predictor: "HubPredictor", streams: int) -> None:
         self.streams = streams
         self._tokenizer, self._model, self._arithmetic = predictor.tokenizer, predictor.model, predictor.arithmetic
         # What each row has seen since its window began.
         self._seen = np.full((self._arithmetic.batch, 1), self._model.start_token, np.int64)
-        self._logits, self._carried = self._model.step(self._seen, None, self._arithmetic.threads)
+        self._all, self._carried = self._model.step(self._seen, None, self._arithmetic.threads)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """[streams, width] before the next tokens."""
+        return self._all[: self.streams]
 
     def next_frequencies(self) -> NDArray[np.int64]:
         from llmzip.predictors.float_tables import frequencies
 
         tokenizer = self._tokenizer
-        return frequencies(self._logits[: self.streams], tokenizer.model_size, escapes=tokenizer.has_escapes)
+        return frequencies(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+
+    def next_weights(self) -> NDArray[np.int64]:
+        from llmzip.predictors.float_tables import weights
+
+        tokenizer = self._tokenizer
+        return weights(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
 
     def append(self, tokens: NDArray[np.int64]) -> None:
         model, window, carried = self._model, self._arithmetic.window, self._carried
@@ -237,7 +268,7 @@ class HubContext:
                 carried = None
             if not model.carried:
                 fed = self._seen
-        self._logits, self._carried = model.step(fed, carried, self._arithmetic.threads)
+        self._all, self._carried = model.step(fed, carried, self._arithmetic.threads)
 
 
 class HubPredictor:
@@ -258,6 +289,13 @@ class HubPredictor:
         self.parameter_bytes = folder.weight_bytes + sum(map(len, tokenizer.token_bytes))
         self.vocabulary_size = tokenizer.size
         self.token_bytes = tokenizer.token_bytes
+
+    def made_portable(self) -> "PortableHubPredictor":
+        """The same model for portable archives."""
+        device = replace(self.arithmetic, device=self._asked_device or "cpu")
+        return PortableHubPredictor(
+            self._folder, self.tokenizer, self.name, self.fingerprint, self._load, device, self._asked_device
+        )
 
     @property
     def most_streams(self) -> int:
@@ -287,6 +325,8 @@ class HubPredictor:
         return self._with(replace(self.arithmetic, batch=min(rows, most), window=self.model.window))
 
     def restored(self, settings: bytes) -> "HubPredictor":
+        if settings.startswith(PORTABLE_MARK.encode()):
+            return self.made_portable().restored(settings)
         arithmetic, digest, environment = _parse(settings)
         if self._asked_device not in (None, arithmetic.device):
             raise PredictorMismatchError(
@@ -311,8 +351,16 @@ class HubPredictor:
             )
         return made
 
+    def _check_window(self) -> None:
+        """What an archive says must be possible here."""
+        batch, window = self.arithmetic.batch, self.arithmetic.window
+        if not 0 <= window <= self.model.window or (window < 2) != (self.model.window < 2):
+            raise PredictorMismatchError(f"the archive has a window of {window} tokens, which {self.name} cannot have")
+        if batch * self.model.row_bytes > CACHE_LIMIT_BYTES:
+            raise ModelError(f"{batch} streams of {self.name} need more than {CACHE_LIMIT_BYTES >> 30} GiB of cache")
+
     def _with(self, arithmetic: Arithmetic) -> "HubPredictor":
-        made = HubPredictor(
+        made = type(self)(
             self._folder, self.tokenizer, self.name, self.fingerprint, self._load, arithmetic, self._asked_device
         )
         if (arithmetic.dtype, arithmetic.device) == (self.arithmetic.dtype, self.arithmetic.device):
@@ -339,6 +387,123 @@ class HubPredictor:
     def settings(self) -> bytes:
         environment = _environment(self.arithmetic.device)
         return ";".join((self.arithmetic.text(), self.numerics, *environment.values())).encode()
+
+
+class _Logits:
+    """See ``llmzip.predictor.LogitContext``."""
+
+    def __init__(self, context: HubContext, tokenizer: GuardedTokenizer) -> None:
+        self._context, self._tokenizer = context, tokenizer
+
+    def next_logits(self) -> NDArray[np.float32]:
+        return _with_escapes(self._context.logits, self._tokenizer)
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._context.append(tokens)
+
+
+def _with_escapes(logits: NDArray[np.float32], tokenizer: GuardedTokenizer) -> NDArray[np.float32]:
+    """[..., vocabulary]: the logits of tokens with a name, and of the escapes. ModelError where one is not finite."""
+    logits = logits[..., : tokenizer.model_size]
+    if not np.isfinite(logits).all():
+        raise ModelError("the model gives what is not a number: portable archives need finite logits")
+    if not tokenizer.has_escapes:
+        return logits
+    largest = logits.max(-1, keepdims=True).astype(np.float64)
+    total = largest + np.log(np.exp(logits - largest).sum(-1, keepdims=True))
+    escapes = np.broadcast_to(total - _ESCAPE_NATS, (*logits.shape[:-1], 256))
+    return np.concatenate((logits, escapes.astype(np.float32)), -1)
+
+
+class PortableHubPredictor(HubPredictor):
+    """See ``llmzip.predictor.PortablePredictor``: its archives decode where log-odds are within a tolerance."""
+
+    units = 0
+    """The tolerance is so many times 2^-20."""
+
+    @property
+    def tolerance(self) -> float:
+        return self.units / (1 << 20)
+
+    def start_logits(self, streams: int) -> _Logits:
+        return _Logits(self.start(streams), self.tokenizer)
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """Runs over the windows of ``HubContext``, some rows at a time."""
+        known, window, length = self.tokenizer.known(tokens), self.arithmetic.window, tokens.shape[1]
+        first, seen = 0, np.full((len(tokens), 1), self.model.start_token, np.int64)
+        while first < length:
+            count = length - first if not window else min(length - first, window - seen.shape[1] + 1)
+            fed = np.concatenate((seen, known[:, first : first + count - 1]), 1)
+            rows = max(1, _TAUGHT_NUMBERS // (fed.shape[1] * self.model.width))
+            for row in range(0, len(tokens), rows):
+                logits = self.model.all_logits(fed[row : row + rows], self.arithmetic.threads)[:, -count:]
+                yield slice(row, row + rows), slice(first, first + count), _with_escapes(logits, self.tokenizer)
+            first += count
+            seen = np.concatenate((fed[:, :1], fed[:, 1:], known[:, first - 1 : first]), 1)[:, -(window // 2) :]
+            seen = np.concatenate((fed[:, :1], seen), 1)
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "PortableHubPredictor":
+        fitted = super().fitted(original_bytes, streams)
+        assert isinstance(fitted, PortableHubPredictor)
+        fitted.units = self.units or fitted.measured_units()
+        return fitted
+
+    def measured_units(self) -> int:
+        """From the largest difference between one forward pass and steps, on tokens of no meaning, on this machine."""
+        rng, batch = np.random.default_rng(6), self.arithmetic.batch
+        length = min(_DRIFT_POSITIONS, self.arithmetic.window or _DRIFT_POSITIONS)
+        tokens = rng.integers(0, self.tokenizer.model_size, (batch, length))
+        context, drift = self.start_logits(batch), 0.0
+        stepwise = np.empty((batch, length, self.vocabulary_size), np.float32)
+        for position in range(length):
+            stepwise[:, position] = context.next_logits()
+            context.append(tokens[:, position])
+        for rows, positions, logits in self.teach(tokens):
+            apart = stepwise[rows, positions] - logits
+            apart -= apart.mean(-1, keepdims=True)
+            drift = max(drift, float(np.abs(apart).max()))
+        return max(1, min(LARGEST_UNITS, math.ceil(DRIFT_FACTOR * drift * (1 << 20))))
+
+    def _with(self, arithmetic: Arithmetic) -> "PortableHubPredictor":
+        made = super()._with(arithmetic)
+        assert isinstance(made, PortableHubPredictor)
+        made.units = self.units
+        return made
+
+    def settings(self) -> bytes:
+        arithmetic = self.arithmetic
+        return f"{PORTABLE_MARK}{HUB_VERSION};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
+
+    def restored(self, settings: bytes) -> "HubPredictor":
+        if not settings.startswith(PORTABLE_MARK.encode()):
+            plain = HubPredictor(
+                self._folder,
+                self.tokenizer,
+                self.name,
+                self.fingerprint,
+                self._load,
+                self.arithmetic,
+                self._asked_device,
+            )
+            return plain.restored(settings)
+        try:
+            _, dtype, window, units = settings.decode("ascii").split(";")
+            arithmetic = replace(self.arithmetic, dtype=dtype, window=int(window), batch=1)
+            made = self._with(arithmetic)
+            made.units = int(units)
+            if dtype not in DTYPES or not 1 <= made.units <= LARGEST_UNITS or made.settings() != settings:
+                raise ValueError("numbers out of range")
+        except ValueError as error:
+            raise _unusable(error) from None
+        made._check_window()
+        return made
+
+    def start(self, streams: int) -> HubContext:
+        """The batch is as wide as the frame has streams: it may be any."""
+        made = self if streams == self.arithmetic.batch else self._with(replace(self.arithmetic, batch=streams))
+        made._check_window()
+        return HubContext(made, streams)
 
 
 def load_hub(
