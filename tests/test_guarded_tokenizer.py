@@ -5,12 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SAMPLE
+from conftest import SAMPLE, write_model
 from hub_material import FAMILIES, HOSTILE, tokenizer_text
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmzip.codec import compress, decompress
 from llmzip.errors import ModelError
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext
+from llmzip.predictors import load_predictor
+from llmzip.predictors.exact import ExactPredictor, load_exact
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 
 TINY_STORIES = Path(__file__).resolve().parents[2] / "shared" / "models" / "TinyStories-656K" / "tokenizer.json"
@@ -114,3 +118,49 @@ def test_random_text_in_long_pieces() -> None:
     data = ("".join(rng.choice(list("the Quick é\u0301 fox\n"), 20_000))).encode()
     for family in FAMILIES:
         check(GuardedTokenizer(tokenizer_text(family), 1 << 17, family), data)
+
+
+@pytest.fixture(scope="module")
+def escaped(tmp_path_factory: pytest.TempPathFactory) -> ExactPredictor:
+    """The exact engine under a tokenizer that lacks most bytes."""
+    folder = write_model(tmp_path_factory.mktemp("escaped"))
+    (folder / "tokenizer.json").write_text(tokenizer_text("sentencepiece_without_bytes"), encoding="utf-8")
+    return load_exact(folder, "escaped", engine="numpy", threads=2)
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda data: data[:8].hex())
+@pytest.mark.parametrize("streams", [1, 16])
+def test_exact_archives_through_escapes(escaped: ExactPredictor, data: bytes, streams: int) -> None:
+    assert decompress(compress(data, escaped, streams=streams, memory=False), escaped) == data
+
+
+def test_escapes_leave_the_exact_context_exact(escaped: ExactPredictor) -> None:
+    size = escaped.vocabulary_size - 256
+    tokens = np.random.default_rng(1).integers(0, size + 256, (3, 40))
+    context = escaped.start(3)
+    assert isinstance(context, ExactContext)
+    below, own = context.intervals(tokens)
+
+    def score(table: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        return np.stack((table[np.arange(len(chosen)), chosen] >> 9, table[:, 5] >> 9), 1).astype(np.int16)
+
+    scored = escaped.start(3).scores(tokens, score)
+    plain = escaped.start(3).scores(np.minimum(tokens, size - 1), score)
+    context = escaped.start(3)
+    rows = np.arange(3)
+    for position, column in enumerate(tokens.T):
+        table = context.next_frequencies()
+        assert table.min() >= 1 and (table.sum(1) == FREQUENCY_TOTAL).all()
+        assert np.array_equal(own[:, position], table[rows, column])
+        assert np.array_equal(below[:, position], np.cumsum(table, 1)[rows, column] - table[rows, column])
+        assert np.array_equal(scored[:, position], score(table, column))
+        context.append(column)
+    assert plain.shape == scored.shape
+
+
+@pytest.mark.skipif(not TINY_STORIES.exists(), reason="TinyStories-656K is not beside this checkout")
+def test_a_real_folder_runs_exactly() -> None:
+    predictor = load_predictor(str(TINY_STORIES.parent), arithmetic="exact", threads=1)
+    data = "Once upon a time, there was a little girl named Élodie. She liked to play in the park.\n".encode() * 2
+    packed = compress(data, predictor, memory=False)
+    assert len(packed) < 110 and decompress(packed, predictor) == data

@@ -131,7 +131,7 @@ def test_the_grid_is_the_same_everywhere() -> None:
     import hashlib
 
     digest = hashlib.sha256(grid.borders.astype("<f8").tobytes() + grid.shares.astype("<i8").tobytes()).hexdigest()
-    assert digest[:16] == "PIN"
+    assert digest[:16] == "5d0add404d2cf883"
 
 
 def test_a_hub_model_taught_at_once_decodes_step_by_step(tmp_path: Path) -> None:

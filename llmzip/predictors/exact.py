@@ -1,6 +1,6 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``predictor``, ``errors`` and the tokenizer beside it.
+May import ``engine``, ``predictor``, ``errors`` and the tokenizers beside it.
 """
 
 import hashlib
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import FAMILIES, load_weights, read_config
 from llmzip.errors import ModelError
-from llmzip.predictor import Score
+from llmzip.predictor import ExactContext, Score
 from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
+from llmzip.predictors.escapes import EscapedStreams
+from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -102,12 +104,20 @@ def group_sizes(streams: int, threads: int) -> list[int]:
 class ExactPredictor:
     """See ``llmzip.predictor.Predictor``; its contexts are ``ExactContext``."""
 
-    def __init__(self, model: ExactModel, tokenizer: ByteTokenizer, name: str, digest: bytes, size: int, threads: int):
+    def __init__(
+        self,
+        model: ExactModel,
+        tokenizer: ByteTokenizer | GuardedTokenizer,
+        name: str,
+        digest: bytes,
+        size: int,
+        threads: int,
+    ) -> None:
         self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
         self.name = name
         self.fingerprint = digest
         self.parameter_bytes = size
-        self.vocabulary_size = model.shape.vocabulary_size
+        self.vocabulary_size = max(model.shape.vocabulary_size, tokenizer.size)
         nameless = self.vocabulary_size - tokenizer.size
         self.token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
 
@@ -117,9 +127,12 @@ class ExactPredictor:
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         return self._tokenizer.detokenize(tokens)
 
-    def start(self, streams: int) -> ThreadedStreams:
+    def start(self, streams: int) -> ExactContext:
         groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
-        return ThreadedStreams(groups, self._workers)
+        threaded = ThreadedStreams(groups, self._workers)
+        if isinstance(self._tokenizer, GuardedTokenizer) and self._tokenizer.has_escapes:
+            return EscapedStreams(threaded, self._tokenizer)
+        return threaded
 
 
 def suits_exact(folder: Path) -> bool:
@@ -142,10 +155,13 @@ def suits_exact(folder: Path) -> bool:
 
 
 def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 0) -> ExactPredictor:
-    """The predictor in a Hugging Face folder. Raises ModelError; runs no code of the folder."""
-    tokenizer = ByteTokenizer(folder / "tokenizer.json")
+    """The predictor in a Hugging Face folder. Raises ModelError; runs no code of the folder.
+
+    A tokenizer that lacks tokens for some bytes is used with escapes.
+    """
+    tokenizer = _read_tokenizer(folder)
     weights = load_weights(folder)
-    if tokenizer.size > weights.shape.vocabulary_size:
+    if isinstance(tokenizer, ByteTokenizer) and tokenizer.size > weights.shape.vocabulary_size:
         raise ModelError(
             f"the tokenizer in {folder} has {tokenizer.size} tokens, its model {weights.shape.vocabulary_size}: "
             "they do not belong together"
@@ -155,3 +171,14 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
         hasher.update(len(token).to_bytes(4, "little") + token)
     size = receiver_bytes(folder)
     return ExactPredictor(ExactModel(weights, engine), tokenizer, name, hasher.digest(), size, threads)
+
+
+def _read_tokenizer(folder: Path) -> ByteTokenizer | GuardedTokenizer:
+    path = folder / "tokenizer.json"
+    try:
+        return ByteTokenizer(path)
+    except ModelError:
+        if not path.is_file():
+            raise
+    width = read_config(folder).vocabulary_size
+    return GuardedTokenizer(path.read_text(encoding="utf-8", errors="replace"), width, str(path), whole=True)

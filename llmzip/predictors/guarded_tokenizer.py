@@ -35,8 +35,11 @@ class GuardedTokenizer:
     which the model has never seen.
     """
 
-    def __init__(self, text: str, width: int, where: str) -> None:
-        """``text``: of tokenizer.json; ``width``: tokens the model knows; ``where``: for messages. ModelError."""
+    def __init__(self, text: str, width: int, where: str, *, whole: bool = False) -> None:
+        """``text``: of tokenizer.json; ``width``: tokens the model knows; ``where``: for messages. Raises ModelError.
+
+        whole: whether the model's tokens without a name have numbers too, as the escapes then come after all of them.
+        """
         try:
             description = json.loads(text)
             names = _names(description)
@@ -47,7 +50,7 @@ class GuardedTokenizer:
         except Exception as error:  # the tokenizers library raises plain Exception
             reason = f"{type(error).__name__}: {error}"
             raise ModelError(f"{where} is not a tokenizer that can be used ({reason}): take the folder again") from None
-        self.model_size = min(max(names.values()) + 1, width)
+        self.model_size = width if whole else min(max(names.values()) + 1, width)
         """Tokens of the model: the others of its outputs have no name and are never coded."""
         known = [b""] * self.model_size
         own_bytes: dict[int, int] = {}

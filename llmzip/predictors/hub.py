@@ -41,8 +41,8 @@ CACHE_LIMIT_BYTES = 4 << 30
 PORTABLE_MARK = "p"
 """Begins the settings of portable archives."""
 DRIFT_FACTOR = 8
-"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than schedules,
-and log-odds by twice as much as logits."""
+"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than
+schedules, and log-odds by twice as much as logits."""
 LARGEST_UNITS = 1 << 20
 _DRIFT_POSITIONS = 128
 _TAUGHT_NUMBERS = 1 << 26
