@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 FAST_LEVELS, FAST_RUNG = 3, "nano"
 """The levels up to this one choose this embedded model, all others the default one."""
 
+LARGE_MODEL_BYTES = 1 << 30
+"""Of weights: for larger models it is said that they are being read."""
+
 
 class LevelCommand(TyperCommand):
     """Takes -1 … -9 for --level, as zstd and xz do, also among other letters: -9f."""
@@ -125,6 +128,8 @@ def compress(
     predictor = load_predictor(
         model or by_level, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
     )
+    if isinstance(predictor, FloatPredictor) and predictor.parameter_bytes > LARGE_MODEL_BYTES and not quiet:
+        say(f"llmzip: reading {predictor.parameter_bytes / 1e9:,.1f} GB of weights into memory as {dtype}")
     if not verify and isinstance(predictor, FloatPredictor):
         say("llmzip: not verified: a float model may compute otherwise a second time, and the archive be lost")
     show = is_watched(quiet=quiet)
