@@ -51,7 +51,7 @@ def test_the_frequencies_are_those_of_the_specification() -> None:
 
 def test_a_token_beyond_the_vocabulary_is_refused() -> None:
     weights = np.ones((1, 5), np.int64)
-    below, own = grouped.intervals(np.ones((1, 6), np.int64), np.array([5]))
+    below, own = grouped.intervals(np.array([[1, 1, 1, 1, 1, 0]]), np.array([5]))
     with pytest.raises(ArchiveError, match="does not exist"):
         grouped.decode(coder.Decoder(coder.encode(below.ravel(), own.ravel())), weights)
 
