@@ -200,3 +200,15 @@ def test_a_hundred_files_under_other_instructions(tmp_path: Path, instructions: 
         [sys.executable, "-c", READ, str(folder), str(threads), *map(str, texts)], check=True, env=environment
     )
     assert all(Path(f"{path}.out").read_bytes() == text for path, text in texts.items())
+
+
+def test_the_golden_portable_archive_decodes() -> None:
+    """Written on another machine than most that run this."""
+    pytest.importorskip("transformers")
+    from llmzip.codec import decompress
+    from llmzip.predictors.hub import load_hub
+
+    golden = Path(__file__).resolve().parent / "golden"
+    packed = (golden / "portable" / "v3-portable.llmz").read_bytes()
+    text = (golden / "text").read_bytes()[:400]
+    assert decompress(packed, load_hub(golden / "model", "golden", threads=2)) == text
