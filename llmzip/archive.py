@@ -17,13 +17,21 @@ from llmzip.errors import ArchiveError, UnsupportedVersionError
 
 SUFFIX = ".llmz"
 MAGIC = b"\xf8lz"
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
 FINGERPRINT_BYTES = 6
 
+FLOAT_PREFIX = "float/"
+"""Begins the names of predictors whose arithmetic depends on the machine: their headers have a field of settings."""
+MAXIMUM_SETTINGS_BYTES = 1024
+
 MODEL, ZSTD, STORED, END, END_WITH_INDEX, MODEL_AND_MEMORY, MEMORY = 1, 2, 3, 0, 4, 5, 6
-KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"}
-TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY)
+GROUPED, PORTABLE = 16, 17
+KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"} | {
+    GROUPED: "model in groups",
+    PORTABLE: "portable model",
+}
+TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY, GROUPED, PORTABLE)
 """Kinds of frames whose payload codes tokens."""
 
 MAXIMUM_FRAME_BYTES = 1 << 24
@@ -71,6 +79,8 @@ class ArchiveInfo:
     header_bytes: int
     trailer_bytes: int
     frames: tuple[FrameInfo, ...]
+    settings: bytes = b""
+    """Of a float predictor; what they mean is known to it alone."""
 
     @property
     def original_bytes(self) -> int:
@@ -92,12 +102,16 @@ def _varint(value: int) -> bytes:
     return bytes(encoded)
 
 
-def pack_header(predictor_name: str, fingerprint: bytes) -> bytes:
-    """The header of a member. ``fingerprint`` is cut to its first 6 bytes."""
+def pack_header(predictor_name: str, fingerprint: bytes, settings: bytes = b"") -> bytes:
+    """The header of a member. ``fingerprint`` is cut to its first 6 bytes; ``settings``: of float predictors only."""
     name = predictor_name.encode()
     if not 1 <= len(name) <= 255:
         raise ValueError(f"a predictor name of {len(name)} bytes does not fit the format")
     head = MAGIC + bytes((FORMAT_VERSION, len(name))) + name + fingerprint[:FINGERPRINT_BYTES]
+    if predictor_name.startswith(FLOAT_PREFIX):
+        if len(settings) > MAXIMUM_SETTINGS_BYTES:
+            raise ValueError(f"settings of {len(settings)} bytes do not fit the format")
+        head += _varint(len(settings)) + settings
     return head + struct.pack("<H", binascii.crc_hqx(head, 0))
 
 
@@ -191,14 +205,17 @@ def read_header(reader: ByteReader) -> ArchiveInfo:
     if not length[0]:
         raise ArchiveError("the predictor has no name: the archive is damaged")
     rest = reader.take(length[0] + FINGERPRINT_BYTES)
+    fields, settings = bytearray(raw + length + rest), b""
+    if raw[3] >= 3 and rest.startswith(FLOAT_PREFIX.encode()):
+        settings = reader.take(reader.varint(fields, 0, MAXIMUM_SETTINGS_BYTES, "the size of the settings"))
     (check,) = struct.unpack("<H", reader.take(2))
-    if check != binascii.crc_hqx(raw + length + rest, 0):
+    if check != binascii.crc_hqx(bytes(fields) + settings, 0):
         raise ArchiveError("the header is damaged: get another copy")
     try:
         name = rest[: length[0]].decode()
     except UnicodeDecodeError:
         raise ArchiveError("the predictor name is not text: the archive is damaged") from None
-    return ArchiveInfo(name, rest[length[0] :], raw[3], offset, reader.position - offset, 0, ())
+    return ArchiveInfo(name, rest[length[0] :], raw[3], offset, reader.position - offset, 0, (), settings)
 
 
 @dataclass(frozen=True)

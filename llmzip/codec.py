@@ -13,10 +13,10 @@ from typing import BinaryIO
 
 from llmzip import archive
 from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
-from llmzip.errors import ArchiveError
+from llmzip.errors import ArchiveError, PredictorMismatchError, RoundTripError
 from llmzip.frames import STREAM_TOKENS, Load, decode_frame, encode_token_frame, opener, zstd_payload
 from llmzip.parallel import in_order
-from llmzip.predictor import ModelPredictor, Predictor
+from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
 from llmzip.recovery import Decoded, recover_file
 
 FRAME_BYTES = 1 << 20
@@ -45,11 +45,13 @@ def compress(
     stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
+    verify: bool = True,
 ) -> bytes:
     """The archive of ``data``.
 
     streams: token sequences of a frame that advance together, None for one every ``stream_tokens``; memory: whether the
-    codec learns from what a frame has shown so far.
+    codec learns from what a frame has shown so far; verify: whether the frames of a float predictor are decoded before
+    they count.
     """
     target = io.BytesIO()
     compress_file(
@@ -60,6 +62,7 @@ def compress(
         stream_tokens=stream_tokens,
         frame_bytes=frame_bytes,
         memory=memory,
+        verify=verify,
     )
     return target.getvalue()
 
@@ -90,9 +93,11 @@ def compress_file(
     stream_tokens: int = STREAM_TOKENS,
     frame_bytes: int = FRAME_BYTES,
     memory: bool = True,
+    verify: bool = True,
 ) -> ArchiveInfo:
     """Reads ``source`` to its end and writes one member to ``target``. Needs no seeking; memory stays bounded.
 
+    verify: whether each frame of a float predictor is decoded before it is written (RoundTripError if that fails).
     ``target.write`` must take all it is given, as buffered files do and raw ones do not.
     """
     if not 1 <= frame_bytes <= archive.MAXIMUM_MODEL_FRAME_BYTES:
@@ -101,7 +106,11 @@ def compress_file(
         raise ValueError(f"streams is {streams}, outside 1 to {archive.MAXIMUM_STREAMS}")
     if stream_tokens < 1:
         raise ValueError(f"stream_tokens is {stream_tokens}: a stream has at least one token")
-    header = archive.pack_header(predictor.name, predictor.fingerprint)
+    block, settings = _read_up_to(source, BLOCK_BYTES), b""
+    if isinstance(predictor, FloatPredictor):
+        predictor = predictor.fitted(len(block), streams)
+        settings = predictor.settings()
+    header = archive.pack_header(predictor.name, predictor.fingerprint, settings)
     target.write(header)
 
     def encode(piece: bytes, limit_bytes: int) -> bytes | None:
@@ -111,19 +120,39 @@ def compress_file(
     at_once = 1 if isinstance(predictor, ModelPredictor) else _frames_at_once(predictor)
     frames: list[FrameInfo] = []
     offset, digest = len(header), archive.new_digest()
-    while block := _read_up_to(source, BLOCK_BYTES):
+    while block:
         digest.update(block)
+        place = 0
         for frame in _encode_block(block, frame_bytes, encode, at_once):
-            target.write(frame)
             record = archive.read_record(ByteReader(io.BytesIO(frame)))
             assert isinstance(record, Frame)
+            end_place = place + record.info.original_bytes
+            if verify and isinstance(predictor, FloatPredictor):
+                _verify(record, block[place:end_place], predictor)
+            place = end_place
+            target.write(frame)
             frames.append(replace(record.info, offset=offset))
             offset += len(frame)
+        block = _read_up_to(source, BLOCK_BYTES)
     sizes = [(frame.archive_bytes, frame.original_bytes) for frame in frames]
     end = archive.pack_end(sizes, digest.digest())
     target.write(end)
     fingerprint = predictor.fingerprint[: archive.FINGERPRINT_BYTES]
-    return ArchiveInfo(predictor.name, fingerprint, archive.FORMAT_VERSION, 0, len(header), len(end), tuple(frames))
+    version = archive.FORMAT_VERSION
+    return ArchiveInfo(predictor.name, fingerprint, version, 0, len(header), len(end), tuple(frames), settings)
+
+
+def _verify(frame: Frame, piece: bytes, predictor: Predictor) -> None:
+    """Decodes a frame that was made of ``piece``. Raises RoundTripError."""
+    try:
+        decoded = decode_frame(frame, lambda: predictor)
+    except (ArchiveError, PredictorMismatchError):
+        decoded = None
+    if decoded != piece:
+        raise RoundTripError(
+            f"{predictor.name!r} does not compute the same twice here, so its archive would be lost: use one thread "
+            "(-T 1) or another --device"
+        )
 
 
 def _read_up_to(source: BinaryIO, size: int) -> bytes:

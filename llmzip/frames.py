@@ -1,25 +1,35 @@
 """One frame: a piece of text to a model's payload, and any frame back to its bytes.
 
 Encoding and decoding make the same calls to the predictor in the same order. Knows archives frame by frame and no
-files. May import ``archive``, ``coder``, ``memory``, ``parallel``, ``predictor`` and ``errors``; ``codec`` and
-``recovery`` import it.
+files. May import ``archive``, ``coder``, ``grouped``, ``memory``, ``parallel``, ``portable``, ``predictor`` and
+``errors``; ``codec`` and ``recovery`` import it.
 """
 
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from llmzip import archive, coder
+from llmzip import archive, coder, grouped
 from llmzip.archive import ArchiveInfo, Frame
 from llmzip.errors import ArchiveError, PredictorMismatchError
 from llmzip.parallel import ahead
-from llmzip.predictor import FREQUENCY_TOTAL, Context, ExactContext, ModelPredictor, Predictor, Score
+from llmzip.predictor import (
+    FREQUENCY_TOTAL,
+    Context,
+    ExactContext,
+    FloatPredictor,
+    ModelPredictor,
+    PortablePredictor,
+    Predictor,
+    Score,
+    WeightedContext,
+)
 
 if TYPE_CHECKING:
     from llmzip.memory.mixing import Memory, Vocabulary
@@ -80,20 +90,24 @@ def encode_token_frame(
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
     limit, count = Limit(limit_bytes), min(streams or choose_streams(len(tokens), stream_tokens), len(tokens))
+    if isinstance(predictor, FloatPredictor):
+        count = min(count, predictor.most_streams)
 
     def frame(kind: int) -> bytes | None:
         number = 1 if kind == archive.MEMORY else count
-        payload = encode_intervals(_intervals(kind, tokens, predictor, number), limit)
+        if isinstance(predictor, PortablePredictor) and kind == archive.PORTABLE:
+            payload = encode_portable(tokens, predictor, number)
+        else:
+            payload = encode_intervals(intervals(kind, tokens, predictor, number), limit)
         if payload is None:
             return None
         packed = archive.pack_frame(kind, piece, payload, len(tokens), number)
         limit.lower(len(packed))
         return packed
 
-    if not isinstance(predictor, ModelPredictor):
-        return frame(archive.MEMORY) if memory else None
-    if not memory or len(tokens) < MEMORY_TOKENS:
-        return frame(archive.MODEL)
+    kind = choose_kind(predictor, len(tokens), memory=memory)
+    if kind != archive.MODEL_AND_MEMORY:
+        return None if kind is None else frame(kind)
     if predictor.threads == 1:
         found = [frame(archive.MEMORY), frame(archive.MODEL_AND_MEMORY)]
     else:
@@ -109,6 +123,18 @@ def encode_token_frame(
     return min(filter(None, found), key=len, default=None)
 
 
+def choose_kind(predictor: Predictor, token_count: int, *, memory: bool) -> int | None:
+    """The kind of frame that codes so many tokens; None where there is neither model nor memory."""
+    if not isinstance(predictor, ModelPredictor):
+        return archive.MEMORY if memory else None
+    if isinstance(predictor, PortablePredictor):
+        return archive.PORTABLE
+    if memory and token_count >= MEMORY_TOKENS:
+        return archive.MODEL_AND_MEMORY
+    is_large = predictor.vocabulary_size > grouped.LARGEST_FLAT_VOCABULARY
+    return archive.GROUPED if is_large and isinstance(predictor, FloatPredictor) else archive.MODEL
+
+
 def encode_intervals(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]], limit: Limit) -> bytes | None:
     """The payload of the intervals, or None as soon as it is clear that it is larger than the limit."""
     bits = 0.0
@@ -121,12 +147,14 @@ def encode_intervals(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int
     return encoder.payload()
 
 
-def _intervals(
+def intervals(
     kind: int, tokens: NDArray[np.int64], predictor: Predictor, streams: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """(cumulative, frequency) of all that a payload of this kind codes, in order."""
+    """(cumulative, frequency) of all that a payload of this kind, which is not portable, codes, in order."""
     if kind == archive.MODEL:
         return token_intervals(tokens, with_model(predictor), streams)
+    if kind == archive.GROUPED:
+        return group_intervals(tokens, with_model(predictor), streams)
     return memory_intervals(tokens, predictor, streams, alone=kind == archive.MEMORY)
 
 
@@ -211,6 +239,50 @@ def token_intervals(
             yield below.T.ravel(), own.T.ravel()
 
 
+def encode_portable(tokens: NDArray[np.int64], predictor: PortablePredictor, streams: int) -> bytes | None:
+    """The payload of a portable frame; None where the predictor's tolerance is too large for some token."""
+    from llmzip.portable import Portable  # imports numba
+
+    return Portable(predictor).encode(_dealt(tokens, streams), np.diff(_stream_bounds(len(tokens), streams)).tolist())
+
+
+def _decode_portable_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
+    from llmzip.portable import Portable
+
+    if not isinstance(predictor, PortablePredictor):
+        raise ArchiveError("a portable frame of a model that is not: the archive is damaged")
+    bounds = _stream_bounds(frame.info.token_count, frame.info.streams)
+    table = Portable(predictor).decode(frame.payload, np.diff(bounds).tolist())
+    return np.concatenate([row[:length] for row, length in zip(table, np.diff(bounds), strict=True)])
+
+
+def group_intervals(
+    tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """(cumulative, frequency) of the two symbols of every token in coding order, a position at a time."""
+    shortest, longer = divmod(len(tokens), streams)
+    context = _weighted(predictor.start(streams))
+    for position, column in enumerate(_dealt(tokens, streams).T):
+        active = streams if position < shortest else longer
+        below, own = grouped.intervals(context.next_weights()[:active], column[:active])
+        yield below.ravel(), own.ravel()
+        context.append(column)
+
+
+def _weighted(context: Context) -> WeightedContext:
+    if not isinstance(context, WeightedContext):
+        raise ArchiveError("a frame of another kind of model than this one: the archive is damaged")
+    return context
+
+
+def _read_flat(decoder: coder.Decoder, context: Context, active: int) -> NDArray[np.int64]:
+    return decoder.decode(context.next_frequencies()[:active])
+
+
+def _read_groups(decoder: coder.Decoder, context: Context, active: int) -> NDArray[np.int64]:
+    return grouped.decode(decoder, _weighted(context).next_weights()[:active])
+
+
 def _scores(context: Context, tokens: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
     """(first position, cumulative, frequency [streams, positions]): at once where that is exact, else step by step."""
     for first in range(0, tokens.shape[1], _SCORE_POSITIONS):
@@ -241,7 +313,7 @@ def opener(header: ArchiveInfo, load: Load) -> Callable[[], Predictor]:
                     f"{predictor.name!r} {predictor.fingerprint[: archive.FINGERPRINT_BYTES].hex()}: "
                     "name the model that made it with -m, or use the llmzip version that did"
                 )
-            loaded.append(predictor)
+            loaded.append(predictor.restored(header.settings) if isinstance(predictor, FloatPredictor) else predictor)
         return loaded[0]
 
     return open_predictor
@@ -256,12 +328,20 @@ def decode_frame(frame: Frame, open_predictor: Callable[[], Predictor]) -> bytes
         data = _unzstd(frame.payload, info.original_bytes)
     else:
         predictor = open_predictor()
-        if info.kind == "memory":
-            tokens = _decode_lone_memory_tokens(frame, predictor)
-        else:
-            decode = _decode_tokens if info.kind == "model" else _decode_memory_tokens
-            tokens = decode(frame, with_model(predictor))
-        data = predictor.detokenize(tokens)
+        predictor = open_predictor()
+        rounds = isinstance(predictor, FloatPredictor) and info.kind != "memory"
+        try:
+            data = predictor.detokenize(_DECODERS[info.kind](frame, predictor))
+            if rounds and zlib.crc32(data) != frame.content_check:
+                raise ArchiveError("another text")
+        except ArchiveError as error:
+            if not rounds:
+                raise
+            # The payload is whole, its check was made.
+            raise PredictorMismatchError(
+                f"the frame at byte {info.offset} does not decode with {predictor.name!r} here ({error}): this machine "
+                "computes otherwise than the one that made it; decompress it there"
+            ) from None
     if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
     return data
@@ -279,20 +359,28 @@ def _unzstd(payload: bytes, original_bytes: int) -> bytes:
         raise ArchiveError(f"a zstd frame cannot be decoded ({error}): the archive is damaged") from None
 
 
-def _decode_tokens(frame: Frame, predictor: ModelPredictor) -> NDArray[np.int64]:
+def _decode_tokens(
+    frame: Frame,
+    predictor: Predictor,
+    read: Callable[[coder.Decoder, Context, int], NDArray[np.int64]] = _read_flat,
+) -> NDArray[np.int64]:
+    """``read`` gives the next token of each active stream."""
     info, decoder = frame.info, coder.Decoder(frame.payload)
     # No token is free, not even the likeliest: all others have at least one unit of the 2^24.
-    least_bits = -math.log2(1 - (predictor.vocabulary_size - 1) / FREQUENCY_TOTAL)
+    symbols = predictor.vocabulary_size
+    if read is _read_groups:
+        symbols = -(-symbols // grouped.group_size(symbols))
+    least_bits = -math.log2(1 - (symbols - 1) / FREQUENCY_TOTAL)
     if info.token_count * least_bits > 8 * (info.payload_bytes + 8):
         raise ArchiveError(f"the payload at byte {info.offset} is too short for its tokens: the archive is damaged")
     tokens = np.empty(info.token_count, np.int64)
     bounds = _stream_bounds(info.token_count, info.streams)
     shortest, longer = divmod(info.token_count, info.streams)
-    context = predictor.start(info.streams)
+    context = with_model(predictor).start(info.streams)
     newest = np.zeros(info.streams, np.int64)
     for position in range(int(bounds[1])):
         active = info.streams if position < shortest else longer
-        newest[:active] = decoder.decode(context.next_frequencies()[:active])
+        newest[:active] = read(decoder, context, active)
         tokens[bounds[:active] + position] = newest[:active]
         if position + 1 < bounds[1]:
             context.append(newest)
@@ -308,12 +396,12 @@ def _decode_lone_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np
     return np.concatenate([table[row, : bounds[row + 1] - bounds[row]] for row in range(info.streams)])
 
 
-def _decode_memory_tokens(frame: Frame, predictor: ModelPredictor) -> NDArray[np.int64]:
+def _decode_memory_tokens(frame: Frame, predictor: Predictor) -> NDArray[np.int64]:
     info = frame.info
     reader = _memory(predictor, info.token_count, info.streams, alone=False).reader(frame.payload)
     tokens = np.empty(info.token_count, np.int64)
     bounds = _stream_bounds(info.token_count, info.streams)
-    context = predictor.start(info.streams)
+    context = with_model(predictor).start(info.streams)
     padded = np.zeros(info.streams, np.int64)
     for position in range(int(bounds[1])):
         newest = reader.next_tokens(context.next_frequencies())
@@ -321,3 +409,12 @@ def _decode_memory_tokens(frame: Frame, predictor: ModelPredictor) -> NDArray[np
         if position + 1 < bounds[1]:
             context.append(padded)
     return tokens
+
+
+_DECODERS: dict[str, Callable[[Frame, Predictor], NDArray[np.int64]]] = {
+    "model": _decode_tokens,
+    "model in groups": partial(_decode_tokens, read=_read_groups),
+    "model+memory": _decode_memory_tokens,
+    "memory": _decode_lone_memory_tokens,
+    "portable model": _decode_portable_tokens,
+}

@@ -1,10 +1,10 @@
-"""What the codec asks of a predictor: types and two constants. Everything may import it; it imports nothing of ours.
+"""What the codec asks of a predictor: types and three constants. Everything may import it; it imports nothing of ours.
 
 A predictor is a tokenizer and, where it has a model, the distribution of each next token. The codec runs many token
 sequences (*streams*) in lockstep: one call gives the distributions of all of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +14,8 @@ PRECISION_BITS = 24
 FREQUENCY_TOTAL = 1 << PRECISION_BITS
 """Every distribution is a row of integers >= 1 with this sum."""
 
+FLOAT_PREFIX = "float/"
+"""Begins the name of every float predictor; the archive format gives such names a field for settings."""
 
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int16]]
 """From frequencies [rows, vocabulary] and the token of each row [rows] to some figures of each row, [rows, k]."""
@@ -84,6 +86,85 @@ class ModelPredictor(Predictor, Protocol):
 
     def start(self, streams: int) -> Context:
         """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class FloatPredictor(ModelPredictor, Protocol):
+    """A predictor whose arithmetic rounds, so that its frequencies are the same bits only where it computes alike.
+
+    The codec keeps ``settings()`` in the archive, decodes what it wrote before it believes it, and asks for the
+    predictor that the settings describe before it decodes. It starts contexts only of what ``fitted`` or ``restored``
+    gave.
+    """
+
+    def description(self) -> dict[str, str | int]:
+        """What was chosen that changes sizes, such as the type of numbers; the same on every machine."""
+        ...
+
+    @property
+    def most_streams(self) -> int:
+        """A context has no more streams."""
+        ...
+
+    def settings(self) -> bytes:
+        """What else a frequency depends on, with a digest of what was computed here; at most 1024 bytes."""
+        ...
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "FloatPredictor":
+        """The same predictor, set for a text of about that size; ``streams`` as asked for, None for no wish."""
+        ...
+
+    def restored(self, settings: bytes) -> "FloatPredictor":
+        """The same predictor as it was when it gave ``settings``. PredictorMismatchError where this cannot be."""
+        ...
+
+
+class LogitContext(Protocol):
+    """A context that gives logits, which another machine may see a little differently."""
+
+    def next_logits(self) -> NDArray[np.float32]:
+        """[streams, vocabulary] float32, finite: log-probabilities of each stream's next token, up to a constant."""
+        ...
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        """Adds one token to each stream. tokens: [streams] int64."""
+        ...
+
+
+@runtime_checkable
+class PortablePredictor(FloatPredictor, Protocol):
+    """A float predictor whose archives are to decode wherever much the same is computed.
+
+    What the codec writes comes from ``teach`` and ``start_logits``, of which ``start`` gives the distributions.
+    """
+
+    @property
+    def tolerance(self) -> float:
+        """By how many nats the log-odds of one set of tokens against another may differ; part of the settings.
+
+        Where every logit differs by less than half of it, up to what is common to all, they do.
+        """
+        ...
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """The logits before each of [streams, n] tokens, many positions at once: rows, positions and their logits.
+
+        Logits are [rows, positions, vocabulary], much the same as ``start_logits`` gives step by step.
+        """
+        ...
+
+    def start_logits(self, streams: int) -> LogitContext:
+        """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class WeightedContext(Context, Protocol):
+    """A context that knows its distributions more finely than 2^-24."""
+
+    def next_weights(self) -> NDArray[np.int64]:
+        """[streams, vocabulary] int64 >= 0: each stream's next token; row sums are positive and below 2^62."""
         ...
 
 

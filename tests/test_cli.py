@@ -561,7 +561,7 @@ def test_help_and_version(tmp_path: Path) -> None:
     for code in ("0    fine", "1    failure", "2    usage", "3    results", "4    a model or corpus", "130  interr"):
         assert code in done.stdout.decode()
     done = run("--version", cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout.startswith(b"llmzip ") and b"archive format 2" in done.stdout
+    assert done.returncode == 0 and done.stdout.startswith(b"llmzip ") and b"archive format 3" in done.stdout
     assert run(cwd=tmp_path).returncode == 2
 
 

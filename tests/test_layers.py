@@ -18,6 +18,8 @@ BELOW_CODEC = {
     "parallel",
     "coder",
     "archive",
+    "grouped",
+    "portable",
     "memory",
     "frames",
     "recovery",
@@ -31,10 +33,12 @@ MAY_IMPORT = {
     "levels": set[str](),
     "coder": {"errors", "predictor"},
     "archive": {"errors", "predictor"},
+    "grouped": {"errors", "predictor", "coder"},
     "engine": {"errors", "predictor"},
     "memory": {"errors", "predictor"},
+    "portable": {"errors", "predictor", "coder", "memory"},
     "predictors": {"errors", "predictor", "parallel", "engine", "memory"},
-    "frames": {"errors", "predictor", "parallel", "coder", "archive", "memory"},
+    "frames": {"errors", "predictor", "parallel", "coder", "archive", "grouped", "memory", "portable"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
@@ -47,8 +51,8 @@ MAY_IMPORT = {
 
 OUTSIDE = {
     "constriction": ("coder.py",),
-    "torch": ("engine/backends", "training/"),
-    "transformers": ("training/",),
+    "torch": ("engine/backends", "predictors/hub.py", "training/"),
+    "transformers": ("predictors/hub.py", "training/"),
     "jinja2": ("bench/pages.py",),
     "vl_convert": ("bench/charts.py",),
 }

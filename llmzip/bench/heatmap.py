@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
 from llmzip.frames import MEMORY_TOKENS, memory_intervals
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, FloatPredictor, ModelPredictor, Predictor
 
 LIMIT_BYTES = 48 << 10
 """How much of a text is looked at unless more is asked for: even if every byte is a token, its page is below 5 MB."""
@@ -120,6 +120,8 @@ def measure_heatmap(
     if predictor.detokenize(tokens) != piece:
         raise ModelError(f"the tokenizer of {predictor.name!r} does not give these bytes back: no frame would use it")
     memory = memory and len(tokens) >= MEMORY_TOKENS
+    if isinstance(predictor, FloatPredictor):
+        predictor = predictor.fitted(len(piece), 1)
     own, likeliest = _distributions(tokens, predictor, alternatives)
     model_bits = _bits(own)
     bits = _memory_bits(tokens, predictor) if memory else model_bits

@@ -23,7 +23,7 @@ from llmzip.bench.results import MeasuredFile, Results, Row
 from llmzip.bench.waterfall import waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
 from llmzip.predictor import Predictor
-from llmzip.predictors import DEFAULT_RUNG
+from llmzip.predictors import DEFAULT_RUNG, Arithmetic
 
 WARM_UP_BYTES = 1 << 14
 
@@ -173,11 +173,23 @@ def _without_common_folder(paths: list[Path]) -> list[str]:
         return [path.as_posix() for path in paths]
 
 
-def all_codecs(models: Sequence[str | Predictor], codecs: Sequence[str | Codec], *, threads: int = 0) -> list[Codec]:
-    """The codecs of a bench, classical ones first, each once. Raises UsageError where two would have one name."""
+def all_codecs(
+    models: Sequence[str | Predictor],
+    codecs: Sequence[str | Codec],
+    *,
+    threads: int = 0,
+    arithmetic: Arithmetic = "auto",
+) -> list[Codec]:
+    """The codecs of a bench, classical ones first, each once. Raises UsageError where two would have one name.
+
+    arithmetic: of the models that are named.
+    """
     found: list[Codec] = [classical_codec(name) if isinstance(name, str) else name for name in dict.fromkeys(codecs)]
     for model in dict.fromkeys(models):
-        found.append(modelled(model, threads=threads) if isinstance(model, str) else Modelled(model))
+        if isinstance(model, str):
+            found.append(modelled(model, threads=threads, arithmetic=arithmetic))
+        else:
+            found.append(Modelled(model))
     names = [codec.description.name for codec in found]
     for name in names:
         if names.count(name) > 1:

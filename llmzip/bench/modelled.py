@@ -15,8 +15,8 @@ from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, Frame
 from llmzip.bench.results import MICROBITS, MeasuredCodec
 from llmzip.memory import first_state
-from llmzip.predictor import ModelPredictor, Predictor
-from llmzip.predictors import count_parameters, embedded_rungs, load_predictor
+from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
+from llmzip.predictors import ADAPTIVE, Arithmetic, count_parameters, find_model_folder, load_predictor
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -26,10 +26,12 @@ _NOT_NEEDED_TO_DECODE = {"bench", "cli", "embedded", "training"}
 class Modelled:
     """llmzip with one predictor.
 
-    folder: where its parameters lie, to say what is what among them; origin: what ``load_predictor`` made it from.
+    folder: where its parameters lie, to say what is what among them; origin: what ``modelled`` made it from.
     """
 
-    def __init__(self, predictor: Predictor, *, folder: Path | None = None, origin: str | None = None) -> None:
+    def __init__(
+        self, predictor: Predictor, *, folder: Path | None = None, origin: tuple[str, Arithmetic] | None = None
+    ) -> None:
         self.origin = origin
         self.predictor = predictor
         self.coding = predictor  # what runs: the predictor, perhaps wrapped
@@ -39,7 +41,9 @@ class Modelled:
             {
                 "format_version": archive.FORMAT_VERSION,
                 "frame_bytes": codec.FRAME_BYTES,
+                **(predictor.description() if isinstance(predictor, FloatPredictor) else {}),
             },
+            exact=not isinstance(predictor, FloatPredictor),
             fingerprint=predictor.fingerprint.hex(),
             parameter_count=count_parameters(folder) if folder else 0,
             receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
@@ -60,11 +64,11 @@ class Modelled:
         return codec.decompress(data, self.coding)
 
 
-def modelled(name: str, *, threads: int = 0) -> Modelled:
-    """llmzip with an embedded rung or the model in a folder. Raises ModelError."""
-    predictor = load_predictor(name, threads=threads)
-    embedded = {card.name: card.folder for card in embedded_rungs()}
-    return Modelled(predictor, folder=embedded.get(name, Path(name)), origin=name)
+def modelled(name: str, *, threads: int = 0, arithmetic: Arithmetic = "auto") -> Modelled:
+    """llmzip with a model, named as for ``load_predictor``. Raises ModelError."""
+    predictor = load_predictor(name, threads=threads, arithmetic=arithmetic)
+    folder = None if name == ADAPTIVE else find_model_folder(name, offline=True)
+    return Modelled(predictor, folder=folder, origin=(name, arithmetic))
 
 
 def decoder_bytes() -> int:
@@ -95,24 +99,27 @@ def frames_of(data: bytes) -> Iterator[Frame]:
             yield record
 
 
+def as_it_wrote(data: bytes, predictor: Predictor) -> Predictor:
+    """The predictor with the settings of an archive of its own."""
+    header = archive.read_header(ByteReader(io.BytesIO(data)))
+    return frames.opener(header, lambda name: predictor)()
+
+
 def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int]) -> int:
     """What a frame's decisions cost at best; where no model codes it, its payload is what it costs.
 
-    ``known``: by payload, as ``coder.watched_payloads`` collects them; what is not in it is evaluated again.
+    ``known``: by payload, as ``coder.watched_payloads`` collects them; what is not in it is evaluated again, with a
+    ``predictor`` of the archive's settings.
     """
     if not frame.info.token_count:
         return 8 * MICROBITS * frame.info.payload_bytes
     if frame.payload in known:
         return known[frame.payload]
-    if frame.info.kind not in ("model", "memory", "model+memory"):
-        raise ValueError(f"what frames of kind {frame.info.kind!r} cost at best is only known while they are coded")
+    kind = next(number for number, name in archive.KINDS.items() if name == frame.info.kind)
+    if kind == archive.PORTABLE:
+        raise ValueError("what portable frames cost at best is only known while they are coded")
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
-    if frame.info.kind == "model":
-        intervals = frames.token_intervals(tokens, frames.with_model(predictor), frame.info.streams)
-    else:
-        alone = frame.info.kind == "memory"
-        intervals = frames.memory_intervals(tokens, predictor, frame.info.streams, alone=alone)
-    return interval_microbits(intervals)
+    return interval_microbits(frames.intervals(kind, tokens, predictor, frame.info.streams))
 
 
 def interval_microbits(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> int:

@@ -41,7 +41,8 @@ def _recipe(codec: Codec, threads: int) -> dict[str, Any] | None:
 
 def _made(recipe: dict[str, Any]) -> Codec:
     if "model" in recipe:
-        return modelled(recipe["model"], threads=recipe["threads"])
+        name, arithmetic = recipe["model"]
+        return modelled(name, threads=recipe["threads"], arithmetic=arithmetic)
     if "classical" in recipe:
         return classical_codec(recipe["classical"])
     return External(recipe["external"], *recipe["commands"])

@@ -10,7 +10,18 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-_LIBRARIES = ("brotli", "constriction", "llmzip", "numba", "numpy", "safetensors", "tokenizers", "torch", "zstandard")
+_LIBRARIES = (
+    "brotli",
+    "constriction",
+    "llmzip",
+    "numba",
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "zstandard",
+)
 
 
 class Clock:

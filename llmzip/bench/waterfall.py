@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from llmzip import frames
 from llmzip.archive import Frame
-from llmzip.bench.modelled import frames_of, ideal_microbits, interval_microbits
+from llmzip.bench.modelled import as_it_wrote, frames_of, ideal_microbits, interval_microbits
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
 from llmzip.coder import IdealBits
 from llmzip.predictor import ModelPredictor, Predictor
@@ -36,6 +36,7 @@ def waterfall(archive: bytes, predictor: Predictor, known: dict[bytes, int]) -> 
 
     ``known``: ideal microbits by payload, as ``coder.watched_payloads`` collects them.
     """
+    predictor = as_it_wrote(archive, predictor)
     terms = dict.fromkeys(WATERFALL_TERMS, 0)
     terms["framing"] = _BYTE * len(archive)
     for frame in frames_of(archive):

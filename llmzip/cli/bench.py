@@ -10,17 +10,18 @@ import typer
 from llmzip.cli.files import open_target
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
 from llmzip.cli.messages import STANDARD, say, shown
-from llmzip.cli.options import Json, Quiet, Threads
+from llmzip.cli.options import Exact, Json, Quiet, Threads
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
     from llmzip.bench.results import Results
+    from llmzip.predictors import Arithmetic
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", hidden=True)]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="Embedded model or model folder; may be given several times."),
+    typer.Option("--model", "-m", metavar="MODEL", help="As for compress; may be given several times."),
 ]
 Codecs = Annotated[
     list[str] | None,
@@ -64,6 +65,7 @@ def bench(
     tolerance: Tolerance = None,
     across_models: AcrossModels = False,
     exports: Exports = None,
+    exact: Exact = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -94,7 +96,9 @@ def bench(
     found = found_files(paths)
     if not quiet:
         _name_empty(paths)
-    measured = all_codecs(models or [DEFAULT_RUNG], [*(codecs or DEFAULT_CODECS), *external], threads=threads)
+    arithmetic: Arithmetic = "auto" if exact is None else "exact" if exact else "float"
+    classical = [*(codecs or DEFAULT_CODECS), *external]
+    measured = all_codecs(models or [DEFAULT_RUNG], classical, threads=threads, arithmetic=arithmetic)
     gate.check_planned([file.measured for file in found], [codec.description for codec in measured])
     command = shlex.join(["llmzip", *sys.argv[1:]])
     work = Bench(found, measured, explain=explain, quick=quick, threads=threads, command=command)

@@ -22,13 +22,31 @@ from llmzip.cli.files import (
 )
 from llmzip.cli.info import frame_lines
 from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, say, shown, title
-from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
+from llmzip.cli.options import (
+    Device,
+    Dtype,
+    Exact,
+    Files,
+    Force,
+    Model,
+    Offline,
+    Output,
+    Quiet,
+    Remove,
+    Stdout,
+    Threads,
+    Verbose,
+)
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
 from llmzip.levels import DEFAULT_LEVEL, LEVELS, Level
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
+    from llmzip.predictors import Arithmetic
+
+LARGE_MODEL_BYTES = 1 << 30
+"""Of weights: for larger models it is said that they are being read."""
 
 
 class LevelCommand(TyperCommand):
@@ -59,6 +77,14 @@ Streams = Annotated[
     ),
 ]
 
+Portable = Annotated[
+    bool,
+    typer.Option("--portable", help="For a float model: archives that decode wherever it computes nearly alike."),
+]
+Verify = Annotated[
+    bool, typer.Option("--verify/--no-verify", help="Decode the frames of a float model before they are written.")
+]
+
 
 def compress(
     files: Files = None,
@@ -70,18 +96,27 @@ def compress(
     remove: Remove = False,
     streams: Streams = None,
     threads: Threads = 0,
+    exact: Exact = None,
+    portable: Portable = False,
+    device: Device = None,
+    dtype: Dtype = "float32",
+    offline: Offline = False,
+    verify: Verify = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
     """Compress each FILE to FILE.llmz, or standard input to standard output. Sources are kept.
 
     -1 to -9 choose an embedded model and how it runs, -m names one (adaptive: none, the text itself teaches) or the
-    folder of another. Whoever decompresses needs the same.
+    folder of another. Whoever decompresses needs the same, and for a float model also a machine that computes alike;
+    what is written was decoded first.
     """
     sources = named_or_standard(files)
     check_targets(sources, stdout=stdout, output=output, remove=remove)
     if model is not None and level is not None:
         raise UsageError("-m and a level both choose the model: leave one out")
+    if portable and exact:
+        raise UsageError("--exact archives are portable: leave --portable out")
     target_of_all = common_target(stdout=stdout, output=output)
     targets = sources if target_of_all is None else [target_of_all]
     if not force and STANDARD in targets and stdout_is_terminal():
@@ -89,10 +124,18 @@ def compress(
 
     from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
+    from llmzip.predictor import FloatPredictor
     from llmzip.predictors import load_predictor
 
     way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
-    predictor = load_predictor(way.predictor, threads=threads)
+    arithmetic: Arithmetic = "exact" if exact else "portable" if portable else "auto" if exact is None else "float"
+    predictor = load_predictor(
+        way.predictor, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
+    )
+    if isinstance(predictor, FloatPredictor) and predictor.parameter_bytes > LARGE_MODEL_BYTES and not quiet:
+        say(f"llmzip: reading {predictor.parameter_bytes / 1e9:,.1f} GB of weights into memory as {dtype}")
+    if not verify and isinstance(predictor, FloatPredictor):
+        say("llmzip: not verified: a float model may compute otherwise a second time, and the archive be lost")
     show = is_watched(quiet=quiet)
 
     def compress_one(source: str) -> None:
@@ -108,6 +151,7 @@ def compress(
                         streams=streams,
                         stream_tokens=way.stream_tokens,
                         memory=way.memory,
+                        verify=verify,
                     )
                 seconds = time.perf_counter() - started
                 if remove:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from llmzip.archive import ArchiveInfo, read_info
+from llmzip.archive import FLOAT_PREFIX, ArchiveInfo, read_info
 from llmzip.cli.files import (
     check_targets,
     common_target,
@@ -21,7 +21,7 @@ from llmzip.cli.files import (
 )
 from llmzip.cli.info import frame_lines
 from llmzip.cli.messages import STANDARD, kilobytes_per_second, say, title
-from llmzip.cli.options import Files, Force, Model, Output, Quiet, Remove, Stdout, Threads, Verbose
+from llmzip.cli.options import Device, Files, Force, Model, Offline, Output, Quiet, Remove, Stdout, Threads, Verbose
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import ArchiveError, LlmzipError, UsageError
 
@@ -45,6 +45,8 @@ def decompress(
     recover: Recover = False,
     frame: FrameIndex = None,
     threads: Threads = 0,
+    device: Device = None,
+    offline: Offline = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
@@ -59,7 +61,7 @@ def decompress(
         raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")
     if (recover or frame is not None) and STANDARD in sources:
         raise UsageError("--recover and --frame go back and forth in a file: name one instead of standard input")
-    load = _loader(model, threads)
+    load = _loader(model, threads, device, offline)
 
     def decompress_one(source: str) -> None:
         with open_source(source) as archive:
@@ -86,10 +88,16 @@ def decompress(
 
 
 def test(
-    files: Files = None, model: Model = None, threads: Threads = 0, quiet: Quiet = False, verbose: Verbose = False
+    files: Files = None,
+    model: Model = None,
+    threads: Threads = 0,
+    device: Device = None,
+    offline: Offline = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Decode archives and check them, but write nothing."""
-    load = _loader(model, threads)
+    load = _loader(model, threads, device, offline)
 
     def test_one(source: str) -> None:
         with open_source(source) as archive, open(os.devnull, "wb") as nowhere:
@@ -101,7 +109,7 @@ def test(
     for_each(named_or_standard(files), test_one)
 
 
-def _loader(model: str | None, threads: int) -> Callable[[str], "Predictor"]:
+def _loader(model: str | None, threads: int, device: str | None, offline: bool) -> Callable[[str], "Predictor"]:
     """Gives the predictor for the name in an archive; -m takes its place. Each is loaded once.
 
     Only embedded models are found by what an archive says: it must not choose what is read from the disk.
@@ -109,9 +117,12 @@ def _loader(model: str | None, threads: int) -> Callable[[str], "Predictor"]:
 
     @cache
     def load(name: str) -> "Predictor":
-        from llmzip.predictors import load_embedded, load_predictor
+        from llmzip.predictors import Arithmetic, load_embedded, load_predictor
 
-        return load_embedded(name, threads=threads) if model is None else load_predictor(model, threads=threads)
+        if model is None:
+            return load_embedded(name, threads=threads)
+        arithmetic: Arithmetic = "float" if name.startswith(FLOAT_PREFIX) else "exact"
+        return load_predictor(model, threads=threads, arithmetic=arithmetic, device=device, offline=offline)
 
     return load
 

@@ -19,6 +19,8 @@ PARTS = {
     "model": "model payload",
     "model+memory": "model and memory payload",
     "memory": "memory payload",
+    "model in groups": "model payload, in groups",
+    "portable model": "portable payload",
     "zstd": "zstd fallback",
     "stored": "stored",
     "trailer": "trailer",
@@ -77,6 +79,8 @@ def _lines(source: str, members: list[ArchiveInfo], *, verbose: bool) -> list[st
     lines = [title(source)]
     for member in members:
         lines.append(f"  predictor      {shown(member.predictor_name)}, fingerprint {member.fingerprint.hex()}")
+        if member.settings:
+            lines.append(f"  settings       {shown(member.settings.decode('latin-1'))}")
     lines += [
         f"  format         version {', '.join(sorted({str(member.format_version) for member in members}))}",
         "  frames         " + (", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "none"),
@@ -89,6 +93,11 @@ def _lines(source: str, members: list[ArchiveInfo], *, verbose: bool) -> list[st
     return lines + (frame_lines(members) if verbose else [])
 
 
+def _texts(member: ArchiveInfo) -> dict[str, str]:
+    """The fields of a member that are bytes, as text."""
+    return {"fingerprint": member.fingerprint.hex(), "settings": member.settings.decode("latin-1")}
+
+
 def _as_json(source: str, members: list[ArchiveInfo]) -> dict[str, Any]:
     archive_bytes = sum(member.archive_bytes for member in members)
     original_bytes = sum(member.original_bytes for member in members)
@@ -98,5 +107,5 @@ def _as_json(source: str, members: list[ArchiveInfo]) -> dict[str, Any]:
         "archive_bytes": archive_bytes,
         "bits_per_byte": 8 * archive_bytes / original_bytes if original_bytes else None,
         "parts": _parts(members),
-        "members": [{**asdict(member), "fingerprint": member.fingerprint.hex()} for member in members],
+        "members": [{**asdict(member), **_texts(member)} for member in members],
     }

@@ -4,7 +4,7 @@ The codec has no callbacks: it is followed by counting what it asks of the predi
 import it when they run. Only ``cli`` imports it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 
 import numpy as np
@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 from llmzip.archive import FrameInfo
 from llmzip.cli.progress import Report
-from llmzip.predictor import Context, ExactContext, ModelPredictor, Predictor, Score
+from llmzip.predictor import (
+    Context,
+    ExactContext,
+    FloatPredictor,
+    LogitContext,
+    ModelPredictor,
+    PortablePredictor,
+    Predictor,
+    Score,
+    WeightedContext,
+)
 
 
 def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
@@ -110,17 +120,76 @@ class _MeteredModelPredictor(MeteredPredictor):
         self._model = predictor
 
     def start(self, streams: int) -> Context:
-        context = self._model.start(streams)
-        # Exact contexts stay exact: the codec takes its short cut only with those.
-        metered = _MeteredExactContext if isinstance(context, ExactContext) else _MeteredContext
-        return metered(context, self._count)
+        return _metered_context(self._model.start(streams), self._count)
+
+
+class _MeteredFloatPredictor(_MeteredModelPredictor):
+    def __init__(self, predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None) -> None:
+        super().__init__(predictor, report, bytes_per_token)
+        self._float, self._arguments = predictor, (report, bytes_per_token)
+
+    @property
+    def most_streams(self) -> int:
+        return self._float.most_streams
+
+    def description(self) -> dict[str, str | int]:
+        return self._float.description()
+
+    def settings(self) -> bytes:
+        return self._float.settings()
+
+    def fitted(self, original_bytes: int, streams: int | None) -> FloatPredictor:
+        return _metered_float(self._float.fitted(original_bytes, streams), *self._arguments)
+
+    def restored(self, settings: bytes) -> FloatPredictor:
+        return _metered_float(self._float.restored(settings), *self._arguments)
+
+
+class _MeteredPortablePredictor(_MeteredFloatPredictor):
+    def __init__(self, predictor: PortablePredictor, report: Report, bytes_per_token: float | None = None) -> None:
+        super().__init__(predictor, report, bytes_per_token)
+        self._portable = predictor
+
+    @property
+    def tolerance(self) -> float:
+        return self._portable.tolerance
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        for rows, positions, logits in self._portable.teach(tokens):
+            yield rows, positions, logits
+            self._count(tokens[rows, positions].size)
+
+    def start_logits(self, streams: int) -> LogitContext:
+        return _MeteredLogits(self._portable.start_logits(streams), streams, self._count)
+
+
+def _metered_float(
+    predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None
+) -> _MeteredFloatPredictor:
+    if isinstance(predictor, PortablePredictor):
+        return _MeteredPortablePredictor(predictor, report, bytes_per_token)
+    return _MeteredFloatPredictor(predictor, report, bytes_per_token)
 
 
 def metered(predictor: Predictor, report: Report, *, bytes_per_token: float | None = None) -> Predictor:
-    """The predictor, metered; one with a model stays one. bytes_per_token: see ``MeteredPredictor``."""
+    """The predictor, metered; what it is to the codec does not change. bytes_per_token: see ``MeteredPredictor``."""
+    if isinstance(predictor, FloatPredictor):
+        return _metered_float(predictor, report, bytes_per_token)
     if isinstance(predictor, ModelPredictor):
         return _MeteredModelPredictor(predictor, report, bytes_per_token)
     return MeteredPredictor(predictor, report, bytes_per_token)
+
+
+class _MeteredLogits:
+    def __init__(self, context: LogitContext, streams: int, count: Callable[[int], None]) -> None:
+        self._context, self._streams, self._count = context, streams, count
+
+    def next_logits(self) -> NDArray[np.float32]:
+        return self._context.next_logits()
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._context.append(tokens)
+        self._count(self._streams)
 
 
 class _MeteredContext:
@@ -139,6 +208,15 @@ class _MeteredContext:
         self._count(tokens.size)
 
 
+class _MeteredWeightedContext(_MeteredContext):
+    def __init__(self, context: WeightedContext, count: Callable[[int], None]) -> None:
+        super().__init__(context, count)
+        self._weighted = context
+
+    def next_weights(self) -> NDArray[np.int64]:
+        return self._weighted.next_weights()
+
+
 class _MeteredExactContext(_MeteredContext):
     _context: ExactContext
 
@@ -151,3 +229,12 @@ class _MeteredExactContext(_MeteredContext):
         scores = self._context.scores(tokens, score)
         self._count(tokens.size)
         return scores
+
+
+def _metered_context(context: Context, count: Callable[[int], None]) -> Context:
+    """Exact contexts stay exact: the codec takes its short cut only with those."""
+    if isinstance(context, ExactContext):
+        return _MeteredExactContext(context, count)
+    if isinstance(context, WeightedContext):
+        return _MeteredWeightedContext(context, count)
+    return _MeteredContext(context, count)

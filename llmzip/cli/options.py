@@ -10,8 +10,25 @@ Files = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="An embedded model's name, or a model folder."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="An embedded model, a model folder, or organisation/name[@revision] of the hub.",
+    ),
 ]
+Exact = Annotated[
+    bool | None,
+    typer.Option(
+        "--exact/--float",
+        help="Integer arithmetic, whose archives decode anywhere, or transformers; by default what the model allows.",
+    ),
+]
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="Of a float model: cpu, cuda, cuda:1, mps, or auto for all.")
+]
+Dtype = Annotated[str, typer.Option(metavar="TYPE", help="Of a float model: float32, bfloat16, float16 or float64.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: only models that are here already.")]
 Stdout = Annotated[bool, typer.Option("--stdout", "-c", help="Write to standard output.")]
 Output = Annotated[
     str | None,

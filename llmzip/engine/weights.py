@@ -284,7 +284,9 @@ def load_weights(folder: Path) -> Weights:
                 ),
             )
         )
-    embedding = take("model.embed_tokens.weight", shape.vocabulary_size, hidden)
+    # A matrix that is both, input and output, is stored under either name.
+    name = "model.embed_tokens.weight"
+    embedding = take(name if name in tensors else "lm_head.weight", shape.vocabulary_size, hidden)
     output = take("lm_head.weight", shape.vocabulary_size, hidden) if "lm_head.weight" in tensors else embedding
     head = make_linear(output * take("model.norm.weight", hidden), bias({"lm_head.bias": shape.vocabulary_size}))
     digest = _digest(shape, embedding, [*layers], head)

@@ -8,6 +8,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
@@ -101,20 +102,56 @@ def _known() -> str:
     return ", ".join([ADAPTIVE, *_embedded_names()])
 
 
-def load_predictor(name: str, *, engine: str = "auto", threads: int = 0) -> Predictor:
-    """The embedded rung called ``name``, ``adaptive``, or the model in the Hugging Face folder ``name``.
+Arithmetic = Literal["auto", "exact", "float", "portable"]
+"""How a model is computed: in integers that cannot round, so that its archives decode on any machine; or in floating
+point by transformers; or so, and coded so that archives decode wherever nearly the same is computed. "auto" is exact
+for embedded models and for the folders that ``suits_exact``."""
 
-    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE"; threads: 0 for all cores. Neither ever changes
-    a bit of the output. Raises ModelError.
+
+def load_predictor(
+    name: str,
+    *,
+    engine: str = "auto",
+    threads: int = 0,
+    arithmetic: Arithmetic = "auto",
+    dtype: str = "float32",
+    device: str | None = None,
+    offline: bool = False,
+) -> Predictor:
+    """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``, or that of the hub.
+
+    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
+    Neither changes a bit of the output of an exact model. dtype, device: of a float model. offline: of the hub, use
+    only what was fetched before. Raises ModelError.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
     name = str(name)
+    if name == ADAPTIVE and arithmetic in ("float", "portable"):
+        raise ModelError(f"{ADAPTIVE!r} has no model that could run in floating point: name another with -m")
     if name == ADAPTIVE or name in _embedded_names():
-        return load_embedded(name, engine=engine, threads=threads)
-    folder = Path(name)
-    if not name or not os.path.isdir(name):
-        raise ModelError(f"{name!r} is neither an embedded model ({_known()}) nor a folder: check -m")
-    from llmzip.predictors.exact import load_exact
+        if arithmetic in ("auto", "exact"):
+            return load_embedded(name, engine=engine, threads=threads)
+        folder, label = _EMBEDDED / name, name
+    else:
+        from llmzip.predictors.exact import load_exact, suits_exact
 
-    return load_exact(folder, _archive_name(folder), engine=engine, threads=threads)
+        folder = find_model_folder(name, offline=offline)
+        label = _archive_name(Path(name.partition("@")[0]))
+        if arithmetic == "exact" or arithmetic == "auto" and suits_exact(folder):
+            return load_exact(folder, label, engine=engine, threads=threads)
+    from llmzip.predictors.hub import load_hub
+
+    made = load_hub(folder, label, dtype=dtype, device=device, threads=threads)
+    return made.made_portable() if arithmetic == "portable" else made
+
+
+def find_model_folder(name: str, *, offline: bool = False) -> Path:
+    """Where the parameters of the model ``name`` lie: embedded, in a folder, or of the hub. Raises ModelError."""
+    from llmzip.predictors.hub_folder import find_folder, is_hub_name
+
+    if name in _embedded_names():
+        return _EMBEDDED / name
+    if name and (os.path.isdir(name) or is_hub_name(name)):
+        return find_folder(name, offline=offline)
+    raise ModelError(f"{name!r} is neither an embedded model ({_known()}) nor a folder: check -m")

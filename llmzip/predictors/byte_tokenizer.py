@@ -7,6 +7,7 @@ are taken out before use. May import ``errors``.
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,18 @@ _LARGEST_VOCABULARY = 1 << 20
 _UNDECODABLE = re.compile("([\udc80-\udcff]+)")
 
 
-def _byte_alphabet() -> dict[str, int]:
+def byte_alphabet() -> dict[str, int]:
     """The printable character that stands for each byte in ByteLevel vocabularies (as in GPT-2's encoder)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def add_tokens(hasher: "hashlib._Hash", token_bytes: Sequence[bytes]) -> "hashlib._Hash":
+    """The hasher, gone on with what each token stands for."""
+    for token in token_bytes:
+        hasher.update(len(token).to_bytes(4, "little") + token)
+    return hasher
 
 
 class ByteTokenizer:
@@ -56,7 +64,7 @@ class ByteTokenizer:
             raise ModelError(f"{path} is missing: take the model folder again") from None
         except Exception as error:  # the tokenizers library raises plain Exception
             raise ModelError(f"{path} is not a tokenizer that can be used ({error}): take the folder again") from None
-        alphabet = _byte_alphabet()
+        alphabet = byte_alphabet()
         missing = [byte for character, byte in alphabet.items() if character not in vocabulary]
         if missing:
             raise ModelError(
@@ -74,10 +82,7 @@ class ByteTokenizer:
 
     def fingerprint(self, beginning: bytes) -> bytes:
         """SHA-256 of what else identifies a predictor and of what each token stands for."""
-        hasher = hashlib.sha256(beginning)
-        for token in self.token_bytes:
-            hasher.update(len(token).to_bytes(4, "little") + token)
-        return hasher.digest()
+        return add_tokens(hashlib.sha256(beginning), self.token_bytes).digest()
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """[n] int64. Text goes through the tokenizer, bytes that are not UTF-8 become single-byte tokens."""
@@ -102,15 +107,17 @@ def _remove_changes(description: dict[str, Any]) -> bool:
     """Takes out of ``tokenizer.json`` what would change a text, and returns whether anything had to be."""
     before = json.dumps(description["pre_tokenizer"]), [description.get(key) for key in _LOSSY]
     description |= _LOSSY
-    _forbid_prefix_space(description["pre_tokenizer"])
+    forbid_prefix_space(description["pre_tokenizer"])
     random = description["model"].pop("dropout", None)
     return bool(random) or before != (json.dumps(description["pre_tokenizer"]), list(_LOSSY.values()))
 
 
-def _forbid_prefix_space(step: object) -> None:
-    """Turns ``add_prefix_space`` off in a pre-tokenizer: it would invent a space."""
+def forbid_prefix_space(step: object) -> None:
+    """Turns ``add_prefix_space`` and ``prepend_scheme`` off in a pre-tokenizer: they would invent a space."""
     if isinstance(step, dict):
         if "add_prefix_space" in step:
             step["add_prefix_space"] = False
+        if "prepend_scheme" in step:
+            step["prepend_scheme"] = "never"
         for inner in step.get("pretokenizers", ()):
-            _forbid_prefix_space(inner)
+            forbid_prefix_space(inner)

@@ -1,9 +1,10 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and the tokenizer
+May import ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and the tokenizers
 beside it.
 """
 
+import json
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.engine.model import ExactModel, ExactStreams
-from llmzip.engine.weights import load_weights
+from llmzip.engine.weights import FAMILIES, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
-from llmzip.predictor import Score
+from llmzip.predictor import ExactContext, Score
 from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
+from llmzip.predictors.escapes import EscapedStreams
+from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -102,7 +105,7 @@ class ExactPredictor:
     def __init__(
         self,
         model: ExactModel,
-        tokenizer: ByteTokenizer,
+        tokenizer: ByteTokenizer | GuardedTokenizer,
         token_bytes: tuple[bytes, ...],
         name: str,
         digest: bytes,
@@ -114,7 +117,7 @@ class ExactPredictor:
         self.fingerprint = digest
         self.parameter_bytes = size
         self.threads = self._workers.threads
-        self.vocabulary_size = model.shape.vocabulary_size
+        self.vocabulary_size = len(token_bytes)
         self.token_bytes = token_bytes
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
@@ -123,22 +126,58 @@ class ExactPredictor:
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         return self._tokenizer.detokenize(tokens)
 
-    def start(self, streams: int) -> ThreadedStreams:
+    def start(self, streams: int) -> ExactContext:
         groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
-        return ThreadedStreams(groups, self._workers)
+        threaded = ThreadedStreams(groups, self._workers)
+        if isinstance(self._tokenizer, GuardedTokenizer) and self._tokenizer.has_escapes:
+            return EscapedStreams(threaded, self._tokenizer)
+        return threaded
+
+
+def suits_exact(folder: Path) -> bool:
+    """Whether exact arithmetic is the natural choice: the right architecture, and a token for every byte.
+
+    Also where ``folder`` is too broken to tell, for ``load_exact`` says why.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return True
+    if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
+        return not isinstance(config, dict) or "model_type" not in config
+    try:
+        read_config(folder)
+        ByteTokenizer(folder / "tokenizer.json")
+    except ModelError:
+        return False
+    return True
 
 
 def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 0) -> ExactPredictor:
-    """The predictor in a Hugging Face folder. Raises ModelError; runs no code of the folder."""
-    tokenizer = ByteTokenizer(folder / "tokenizer.json")
+    """The predictor in a Hugging Face folder. Raises ModelError; runs no code of the folder.
+
+    A tokenizer that lacks tokens for some bytes is used with escapes.
+    """
+    tokenizer = _read_tokenizer(folder)
     weights = load_weights(folder)
-    if tokenizer.size > weights.shape.vocabulary_size:
+    if isinstance(tokenizer, ByteTokenizer) and tokenizer.size > weights.shape.vocabulary_size:
         raise ModelError(
             f"the tokenizer in {folder} has {tokenizer.size} tokens, its model {weights.shape.vocabulary_size}: "
             "they do not belong together"
         )
-    nameless = weights.shape.vocabulary_size - tokenizer.size
+    nameless = max(weights.shape.vocabulary_size - tokenizer.size, 0)
     token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
     digest = tokenizer.fingerprint(weights.digest + first_state.digest(token_bytes))
     size = receiver_bytes(folder) + first_state.stored_bytes(token_bytes)
     return ExactPredictor(ExactModel(weights, engine), tokenizer, token_bytes, name, digest, size, threads)
+
+
+def _read_tokenizer(folder: Path) -> ByteTokenizer | GuardedTokenizer:
+    path = folder / "tokenizer.json"
+    try:
+        return ByteTokenizer(path)
+    except ModelError:
+        if not path.is_file():
+            raise
+    width = read_config(folder).vocabulary_size
+    return GuardedTokenizer(path.read_text(encoding="utf-8", errors="replace"), width, str(path), whole=True)

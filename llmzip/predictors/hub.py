@@ -1,0 +1,579 @@
+"""Any causal language model of transformers as a predictor: lossless where it is computed alike.
+
+Floating-point sums depend on the shapes, the threads and the machine, so encoding runs the decoder's own schedule: a
+token a step, all streams in batches of one fixed width (rows that are not used are padded), one number of threads, one
+rule for the context. Those settings and a digest of what they gave here travel in the archive. Imports torch and
+transformers, when a model is first run. May import ``memory`` (for the fingerprint), ``parallel``, ``predictor``,
+``errors`` and the modules beside it.
+"""
+
+import hashlib
+import math
+import platform
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.errors import ModelError, PredictorMismatchError
+from llmzip.memory import first_state
+from llmzip.parallel import usable_cores
+from llmzip.predictor import FLOAT_PREFIX
+from llmzip.predictors.byte_tokenizer import add_tokens
+from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
+from llmzip.predictors.hub_folder import HubFolder, check_folder
+
+HUB_VERSION = 1
+"""Part of every fingerprint: raise it with any change of the schedule or of the tables."""
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+LARGEST_WINDOW = 1024
+"""Tokens of context, where the model allows as many: a window is cut to its newer half when it is full."""
+
+MOST_THREADS = 256
+BYTES_A_ROW = 8192
+"""Of text, for each row of a batch: the codec has about one stream for so many."""
+LARGEST_BATCH = 128
+CACHE_LIMIT_BYTES = 4 << 30
+
+PORTABLE_MARK = "p"
+"""Begins the settings of portable archives."""
+DRIFT_FACTOR = 8
+"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than
+schedules, and log-odds by twice as much as logits."""
+LARGEST_UNITS = 1 << 20
+_DRIFT_POSITIONS = 128
+_TAUGHT_NUMBERS = 1 << 26
+"""Logits of a forward pass at most, as far as one row allows: 256 MiB."""
+_ESCAPE_NATS = 18 * math.log(2)
+
+_PROBE_STEPS, _PROBE_PREFIX = 12, 20
+_SAME_STEP = 0.02
+"""Of the spread of the logits: steps that differ more from the whole forward pass are not the same computation."""
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What a frequency depends on besides model and tokens."""
+
+    dtype: str
+    device: str
+    batch: int
+    window: int
+    """0 for models whose state does not grow."""
+    threads: int
+
+    def text(self) -> str:
+        """For archives, and the beginning of the numerics digest."""
+        return f"{HUB_VERSION};{self.dtype};{self.device};{self.batch};{self.window};{self.threads}"
+
+
+def _parse(settings: bytes) -> tuple[Arithmetic, str, dict[str, str]]:
+    """Arithmetic, digest and environment of what ``HubPredictor.settings`` gave. PredictorMismatchError."""
+    try:
+        version, dtype, device, batch, window, threads, digest, *environment = settings.decode("ascii").split(";")
+        if version != str(HUB_VERSION):
+            raise ValueError(f"version {version}")
+        arithmetic = Arithmetic(dtype, device, int(batch), int(window), int(threads))
+        if dtype not in DTYPES or not 1 <= arithmetic.batch <= 256 or not 1 <= arithmetic.threads <= MOST_THREADS:
+            raise ValueError(f"{dtype}, batches of {batch}, {threads} threads")
+        if arithmetic.text().encode() + b";" != settings[: len(arithmetic.text()) + 1]:
+            raise ValueError("numbers in another form")
+    except ValueError as error:
+        raise _unusable(error) from None
+    return arithmetic, digest, dict(zip(_ENVIRONMENT, environment, strict=False))
+
+
+def _unusable(error: ValueError) -> PredictorMismatchError:
+    return PredictorMismatchError(
+        f"the archive's settings for a float model cannot be used ({error}): use the llmzip version that wrote it"
+    )
+
+
+_ENVIRONMENT = ("torch", "transformers", "processor")
+
+
+def _environment(device: str) -> dict[str, str]:
+    """What the arithmetic of one and the same model is known to depend on, named for people."""
+    import torch
+    import transformers
+
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    if device != "cpu" and torch.cuda.is_available():
+        processor = torch.cuda.get_device_name(device if device.startswith("cuda") else None)
+    values = (torch.__version__, transformers.__version__, processor)
+    return {
+        name: "".join(c for c in value if c.isascii() and c.isprintable() and c != ";")[:64]
+        for name, value in zip(_ENVIRONMENT, values, strict=True)
+    }
+
+
+class HubModel:
+    """A loaded model: numbers of tokens to logits, with what it carries from step to step."""
+
+    def __init__(self, folder: HubFolder, dtype: str, device: str) -> None:
+        """Loads safetensors only and runs no code of the folder. Raises ModelError."""
+        self._torch, self._model = _load(folder, dtype, device)
+        shape: Any = self._model.config.get_text_config()
+        self.device = str(self._model.device)
+        self.width = int(self._model.get_output_embeddings().weight.shape[0])
+        self.start_token = self._start_token(shape)
+        self.carried, self._one_by_one = self._find_carried()
+        limit = getattr(shape, "max_position_embeddings", None)
+        window = min(LARGEST_WINDOW, limit if isinstance(limit, int) and limit > 1 else LARGEST_WINDOW)
+        self.window = 0 if self.carried in ("state", "cache_params") else window
+        """Most tokens of context, the start token included."""
+        self.row_bytes = self._bytes_a_token(shape) * self.window
+
+    def _start_token(self, shape: Any) -> int:
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            token = getattr(shape, name, None)
+            token = token[0] if isinstance(token, list) and token else token
+            if isinstance(token, int) and 0 <= token < self.width:
+                return token
+        return 0
+
+    def _bytes_a_token(self, shape: Any) -> int:
+        layers, heads = (int(getattr(shape, n, 0) or 0) for n in ("num_hidden_layers", "num_attention_heads"))
+        hidden = int(getattr(shape, "hidden_size", 0) or 0)
+        head = int(getattr(shape, "head_dim", 0) or (hidden // heads if heads else 0))
+        kept = int(getattr(shape, "num_key_value_heads", 0) or heads)
+        return int(2 * layers * kept * head * self._model.dtype.itemsize)
+
+    def _find_carried(self) -> tuple[str, bool]:
+        """What the model gives for the next step, by its name in transformers, and whether rows must run one by one.
+
+        Empty where nothing does: each kind is tried against the whole forward pass, two rows together and then one.
+        """
+        tokens = np.random.default_rng(0).integers(0, self.width, (2, 6))
+        whole = self._run(tokens, use_cache=False).logits.float()
+        allowed = _SAME_STEP * float(whole.std()) * (1 if self._model.dtype.itemsize >= 4 else 10) + 1e-6
+        for rows in (2, 1):
+            for name in ("past_key_values", "cache_params", "state"):
+                carried, steps = None, []
+                for position in range(tokens.shape[1]):
+                    options: dict[str, Any] = {} if carried is None else {name: carried}
+                    output = self._run(tokens[:rows, position : position + 1], use_cache=True, **options)
+                    carried = getattr(output, name, None)
+                    if carried is None or output.logits.shape[:2] != (rows, 1):
+                        break
+                    steps.append(output.logits.float())
+                else:
+                    if float((self._torch.cat(steps, 1) - whole[:rows]).abs().max()) <= allowed:
+                        return name, rows == 1
+        return "", False
+
+    def _run(self, tokens: NDArray[np.int64], **options: Any) -> Any:
+        with self._torch.inference_mode():
+            return self._model(input_ids=self._torch.from_numpy(tokens).to(self._model.device), **options)
+
+    def _use_threads(self, threads: int) -> None:
+        if self._torch.get_num_threads() != threads:
+            self._torch.set_num_threads(threads)
+
+    def step(self, tokens: NDArray[np.int64], carried: Any, threads: int) -> tuple[NDArray[np.float32], Any]:
+        """Logits after the last of [batch, n] tokens, [batch, width], and what to carry to the next step."""
+        self._use_threads(threads)
+        if self._one_by_one and len(tokens) > 1:
+            rows = [self.step(tokens[row : row + 1], carried and carried[row], threads) for row in range(len(tokens))]
+            return np.concatenate([logits for logits, _ in rows]), [state for _, state in rows]
+        options = {self.carried: carried} if self.carried and carried is not None else {}
+        output = self._run(tokens, use_cache=bool(self.carried), **options)
+        logits = output.logits[:, -1].float().cpu().numpy()
+        return logits, getattr(output, self.carried) if self.carried else None
+
+    def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
+        """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
+        self._use_threads(threads)
+        logits: NDArray[np.float32] = self._run(tokens, use_cache=False).logits.float().cpu().numpy()
+        return logits
+
+
+def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
+    """torch and the model. What transformers and torch raise for folders they cannot use has many types."""
+    try:
+        import torch
+        import transformers
+    except ImportError:
+        raise ModelError("torch or transformers is not installed: pip install 'llmzip[torch]'") from None
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    path = str(folder.path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+            with torch.device("meta"):
+                skeleton = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            needed = sum(parameter.numel() for parameter in skeleton.parameters())
+            if needed > folder.element_count:
+                raise ValueError(f"config.json needs {needed:,} numbers, the files hold {folder.element_count:,}")
+            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
+                path,
+                config=config,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                attn_implementation="eager",
+                output_loading_info=True,
+                **({"device_map": "auto"} if device == "auto" else {}),
+            )
+            model, loading = loaded
+            if loading["missing_keys"]:
+                raise ValueError(f"no weights for {', '.join(sorted(loading['missing_keys'])[:3])}")
+            return torch, (model if device == "auto" else model.to(device)).eval()
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise ModelError(f"{path} cannot be loaded ({reason}): take the folder again, or name another") from None
+
+
+class HubContext:
+    """Streams as the rows of one batch, the rest of it padded; see ``llmzip.predictor.WeightedContext``."""
+
+    def __init__(self, predictor: "HubPredictor", streams: int) -> None:
+        self.streams = streams
+        self._tokenizer, self._model, self._arithmetic = predictor.tokenizer, predictor.model, predictor.arithmetic
+        # What each row has seen since its window began.
+        self._seen = np.full((self._arithmetic.batch, 1), self._model.start_token, np.int64)
+        self._all, self._carried = self._model.step(self._seen, None, self._arithmetic.threads)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """[streams, width] before the next tokens."""
+        return self._all[: self.streams]
+
+    def next_frequencies(self) -> NDArray[np.int64]:
+        from llmzip.predictors.float_tables import frequencies
+
+        tokenizer = self._tokenizer
+        return frequencies(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+
+    def next_weights(self) -> NDArray[np.int64]:
+        from llmzip.predictors.float_tables import weights
+
+        tokenizer = self._tokenizer
+        return weights(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        model, window, carried = self._model, self._arithmetic.window, self._carried
+        fed = np.zeros((self._arithmetic.batch, 1), np.int64)
+        fed[: self.streams, 0] = self._tokenizer.known(tokens)
+        if window:
+            self._seen = np.concatenate((self._seen, fed), 1)
+            if self._seen.shape[1] > window:
+                fed = self._seen = np.concatenate((self._seen[:, :1], self._seen[:, -(window // 2) :]), 1)
+                carried = None
+            if not model.carried:
+                fed = self._seen
+        self._all, self._carried = model.step(fed, carried, self._arithmetic.threads)
+
+
+class HubPredictor:
+    """See ``llmzip.predictor.FloatPredictor``."""
+
+    threads = 1
+    """Of ours: torch has its own, and computes alike only where it is called from one thread."""
+
+    def __init__(
+        self,
+        folder: HubFolder,
+        tokenizer: GuardedTokenizer,
+        name: str,
+        fingerprint: bytes,
+        load: Callable[[str, str], HubModel],
+        arithmetic: Arithmetic,
+        asked_device: str | None = None,
+    ) -> None:
+        self._folder, self.tokenizer, self.name, self.fingerprint = folder, tokenizer, name, fingerprint
+        self._load, self.arithmetic, self._asked_device = load, arithmetic, asked_device
+        self.parameter_bytes = (
+            folder.weight_bytes
+            + (folder.path / "config.json").stat().st_size
+            + tokenizer.stored_bytes
+            + first_state.stored_bytes(tokenizer.token_bytes)
+        )
+        self.vocabulary_size = tokenizer.size
+        self.token_bytes = tokenizer.token_bytes
+
+    def description(self) -> dict[str, str | int]:
+        return {"dtype": self.arithmetic.dtype, "device": self.arithmetic.device.partition(":")[0]}
+
+    def made_portable(self) -> "PortableHubPredictor":
+        """The same model for portable archives."""
+        device = replace(self.arithmetic, device=self._asked_device or "cpu")
+        return PortableHubPredictor(
+            self._folder, self.tokenizer, self.name, self.fingerprint, self._load, device, self._asked_device
+        )
+
+    @property
+    def most_streams(self) -> int:
+        return self.arithmetic.batch
+
+    @cached_property
+    def model(self) -> HubModel:
+        """Loaded on first use."""
+        return self._load(self.arithmetic.dtype, self.arithmetic.device)
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]:
+        return self.tokenizer.tokenize(data)
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
+        return self.tokenizer.detokenize(tokens)
+
+    def start(self, streams: int) -> HubContext:
+        if streams > self.arithmetic.batch:
+            raise PredictorMismatchError(
+                f"a frame has {streams} streams, its settings allow {self.arithmetic.batch}: the archive is damaged"
+            )
+        return HubContext(self, streams)
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "HubPredictor":
+        rows = streams or 1 << (max(1, min(LARGEST_BATCH, original_bytes // BYTES_A_ROW)) - 1).bit_length()
+        most = max(1, CACHE_LIMIT_BYTES // max(1, self.model.row_bytes))
+        return self._with(replace(self.arithmetic, batch=min(rows, most), window=self.model.window))
+
+    def restored(self, settings: bytes) -> "HubPredictor":
+        if settings.startswith(PORTABLE_MARK.encode()):
+            return self.made_portable().restored(settings)
+        arithmetic, digest, environment = _parse(settings)
+        if self._asked_device not in (None, arithmetic.device):
+            raise PredictorMismatchError(
+                f"the archive was made on {arithmetic.device}, --device says {self._asked_device}: leave it out"
+            )
+        made = self._with(arithmetic)
+        if not 0 <= arithmetic.window <= made.model.window or (arithmetic.window < 2) != (made.model.window < 2):
+            raise PredictorMismatchError(
+                f"the archive has a window of {arithmetic.window}, which this model cannot have"
+            )
+        if arithmetic.batch * made.model.row_bytes > CACHE_LIMIT_BYTES:
+            raise ModelError(f"{arithmetic.batch} streams of this model need more than {CACHE_LIMIT_BYTES >> 30} GiB")
+        here = _environment(arithmetic.device)
+        if made.numerics != digest:
+            names = [
+                f"{n} {environment.get(n)!r} there, {here[n]!r} here" for n in here if here[n] != environment.get(n)
+            ]
+            differ = "; ".join(names) or "its settings, the machine or a library below torch"
+            raise PredictorMismatchError(
+                f"this machine computes {self.name} otherwise than the one that made the archive ({differ}): "
+                "decompress it where it was made, or with the same versions"
+            )
+        return made
+
+    def _check_window(self) -> None:
+        """What an archive says must be possible here."""
+        batch, window = self.arithmetic.batch, self.arithmetic.window
+        if not 0 <= window <= self.model.window or (window < 2) != (self.model.window < 2):
+            raise PredictorMismatchError(f"the archive has a window of {window} tokens, which {self.name} cannot have")
+        if batch * self.model.row_bytes > CACHE_LIMIT_BYTES:
+            raise ModelError(f"{batch} streams of {self.name} need more than {CACHE_LIMIT_BYTES >> 30} GiB of cache")
+
+    def _with(self, arithmetic: Arithmetic) -> "HubPredictor":
+        made = type(self)(
+            self._folder, self.tokenizer, self.name, self.fingerprint, self._load, arithmetic, self._asked_device
+        )
+        if (arithmetic.dtype, arithmetic.device) == (self.arithmetic.dtype, self.arithmetic.device):
+            made.__dict__["model"] = self.model
+        return made
+
+    @cached_property
+    def numerics(self) -> str:
+        """Digest of the settings and of the tables that they give on some tokens, in hexadecimal."""
+        hasher = hashlib.blake2b(self.arithmetic.text().encode(), digest_size=8)
+        batch, rng = self.arithmetic.batch, np.random.default_rng(5)
+        tokens = rng.integers(0, self.tokenizer.model_size, (batch, _PROBE_STEPS + _PROBE_PREFIX))
+        context = self.start(batch)
+        for step in range(_PROBE_STEPS):
+            hasher.update(context.next_frequencies().astype("<i8").tobytes())
+            context.append(tokens[:, step])
+        hasher.update(context.next_frequencies().astype("<i8").tobytes())
+        if self.arithmetic.window:
+            prefix = tokens[:, -min(_PROBE_PREFIX, self.arithmetic.window - 1) :]
+            logits, _ = self.model.step(prefix, None, self.arithmetic.threads)
+            hasher.update(logits.astype("<f4").tobytes())
+        return hasher.hexdigest()
+
+    def settings(self) -> bytes:
+        environment = _environment(self.arithmetic.device)
+        return ";".join((self.arithmetic.text(), self.numerics, *environment.values())).encode()
+
+
+class _Logits:
+    """See ``llmzip.predictor.LogitContext``."""
+
+    def __init__(self, context: HubContext, tokenizer: GuardedTokenizer) -> None:
+        self._context, self._tokenizer = context, tokenizer
+
+    def next_logits(self) -> NDArray[np.float32]:
+        return _with_escapes(self._context.logits, self._tokenizer)
+
+    def append(self, tokens: NDArray[np.int64]) -> None:
+        self._context.append(tokens)
+
+
+def _with_escapes(logits: NDArray[np.float32], tokenizer: GuardedTokenizer) -> NDArray[np.float32]:
+    """[..., vocabulary]: the logits of tokens with a name, and of the escapes. ModelError where one is not finite."""
+    logits = logits[..., : tokenizer.model_size]
+    if not np.isfinite(logits).all():
+        raise ModelError("the model gives what is not a number: portable archives need finite logits")
+    if not tokenizer.has_escapes:
+        return logits
+    largest = logits.max(-1, keepdims=True).astype(np.float64)
+    total = largest + np.log(np.exp(logits - largest).sum(-1, keepdims=True))
+    escapes = np.broadcast_to(total - _ESCAPE_NATS, (*logits.shape[:-1], 256))
+    return np.concatenate((logits, escapes.astype(np.float32)), -1)
+
+
+class PortableHubPredictor(HubPredictor):
+    """See ``llmzip.predictor.PortablePredictor``: its archives decode where log-odds are within a tolerance."""
+
+    units = 0
+    """The tolerance is so many times 2^-20."""
+
+    def description(self) -> dict[str, str | int]:
+        return {**super().description(), "portable": 1}
+
+    @property
+    def tolerance(self) -> float:
+        return self.units / (1 << 20)
+
+    def start_logits(self, streams: int) -> _Logits:
+        return _Logits(self.start(streams), self.tokenizer)
+
+    def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """Runs over the windows of ``HubContext``, some rows at a time."""
+        known, window, length = self.tokenizer.known(tokens), self.arithmetic.window, tokens.shape[1]
+        first, seen = 0, np.full((len(tokens), 1), self.model.start_token, np.int64)
+        while first < length:
+            count = length - first if not window else min(length - first, window - seen.shape[1] + 1)
+            fed = np.concatenate((seen, known[:, first : first + count - 1]), 1)
+            rows = max(1, _TAUGHT_NUMBERS // (fed.shape[1] * self.model.width))
+            for row in range(0, len(tokens), rows):
+                logits = self.model.all_logits(fed[row : row + rows], self.arithmetic.threads)[:, -count:]
+                yield slice(row, row + rows), slice(first, first + count), _with_escapes(logits, self.tokenizer)
+            first += count
+            seen = np.concatenate((fed[:, :1], fed[:, 1:], known[:, first - 1 : first]), 1)[:, -(window // 2) :]
+            seen = np.concatenate((fed[:, :1], seen), 1)
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "PortableHubPredictor":
+        fitted = super().fitted(original_bytes, streams)
+        assert isinstance(fitted, PortableHubPredictor)
+        fitted.units = self.units or fitted.measured_units()
+        return fitted
+
+    def measured_units(self) -> int:
+        """From the largest difference between one forward pass and steps, on tokens of no meaning, on this machine."""
+        rng, batch = np.random.default_rng(6), self.arithmetic.batch
+        length = min(_DRIFT_POSITIONS, self.arithmetic.window or _DRIFT_POSITIONS)
+        tokens = rng.integers(0, self.tokenizer.model_size, (batch, length))
+        context, drift = self.start_logits(batch), 0.0
+        stepwise = np.empty((batch, length, self.vocabulary_size), np.float32)
+        for position in range(length):
+            stepwise[:, position] = context.next_logits()
+            context.append(tokens[:, position])
+        for rows, positions, logits in self.teach(tokens):
+            apart = stepwise[rows, positions] - logits
+            apart -= apart.mean(-1, keepdims=True)
+            drift = max(drift, float(np.abs(apart).max()))
+        return max(1, min(LARGEST_UNITS, math.ceil(DRIFT_FACTOR * drift * (1 << 20))))
+
+    def _with(self, arithmetic: Arithmetic) -> "PortableHubPredictor":
+        made = super()._with(arithmetic)
+        assert isinstance(made, PortableHubPredictor)
+        made.units = self.units
+        return made
+
+    def settings(self) -> bytes:
+        arithmetic = self.arithmetic
+        return f"{PORTABLE_MARK}{HUB_VERSION};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
+
+    def restored(self, settings: bytes) -> "HubPredictor":
+        if not settings.startswith(PORTABLE_MARK.encode()):
+            plain = HubPredictor(
+                self._folder,
+                self.tokenizer,
+                self.name,
+                self.fingerprint,
+                self._load,
+                self.arithmetic,
+                self._asked_device,
+            )
+            return plain.restored(settings)
+        try:
+            _, dtype, window, units = settings.decode("ascii").split(";")
+            arithmetic = replace(self.arithmetic, dtype=dtype, window=int(window), batch=1)
+            made = self._with(arithmetic)
+            made.units = int(units)
+            if dtype not in DTYPES or not 1 <= made.units <= LARGEST_UNITS or made.settings() != settings:
+                raise ValueError("numbers out of range")
+        except ValueError as error:
+            raise _unusable(error) from None
+        made._check_window()
+        return made
+
+    def start(self, streams: int) -> HubContext:
+        """The batch is as wide as the frame has streams: it may be any."""
+        made = self if streams == self.arithmetic.batch else self._with(replace(self.arithmetic, batch=streams))
+        made._check_window()
+        return HubContext(made, streams)
+
+
+def load_hub(
+    path: Path, name: str, *, dtype: str = "float32", device: str | None = None, threads: int = 0
+) -> HubPredictor:
+    """The predictor in a Hugging Face folder; the weights are read when they are needed.
+
+    device: as torch calls it, or "auto" to spread a large model over all there are; None for the processor, and for
+    that of the archive. threads: 0 for all cores. Raises ModelError.
+    """
+    if dtype not in DTYPES:
+        raise ModelError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+    folder = check_folder(path)
+    tokenizer = read_tokenizer(folder)
+    hasher = folder.digest()
+    hasher.update(f"hub {HUB_VERSION}".encode() + first_state.digest(tokenizer.token_bytes))
+    fingerprint = add_tokens(hasher, tokenizer.token_bytes).digest()
+    models: dict[tuple[str, str], HubModel] = {}
+
+    def load(dtype: str, device: str) -> HubModel:
+        if (dtype, device) not in models:
+            models[dtype, device] = HubModel(folder, dtype, device)
+            if tokenizer.model_size > models[dtype, device].width:
+                raise ModelError(f"the tokenizer in {path} has more tokens than its model: they do not belong together")
+        return models[dtype, device]
+
+    arithmetic = Arithmetic(dtype, device or "cpu", 1, 0, min(threads or usable_cores(), MOST_THREADS))
+    return HubPredictor(folder, tokenizer, FLOAT_PREFIX + name, fingerprint, load, arithmetic, device)
+
+
+def read_tokenizer(folder: HubFolder) -> GuardedTokenizer:
+    """The tokenizer of a folder; one without ``tokenizer.json`` is converted by transformers. Raises ModelError."""
+    width = folder.config.get("vocab_size") or (folder.config.get("text_config") or {}).get("vocab_size")
+    if not isinstance(width, int) or width < 3:
+        raise ModelError(f"{folder.path / 'config.json'} has no vocab_size: take the folder again")
+    path = folder.path / "tokenizer.json"
+    try:
+        return GuardedTokenizer(path.read_text(encoding="utf-8"), width, str(path))
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path} cannot be read ({error}): take the folder again") from None
+    try:
+        import transformers
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made: Any = transformers.AutoTokenizer.from_pretrained(
+                str(folder.path), trust_remote_code=False, local_files_only=True
+            )
+        text = made.backend_tokenizer.to_str()
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+        raise ModelError(f"{folder.path} has no tokenizer that can be used ({reason}): add tokenizer.json") from None
+    return GuardedTokenizer(text, width, str(folder.path))

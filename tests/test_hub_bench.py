@@ -1,0 +1,82 @@
+"""Float models in the bench: rows, estimates, waterfalls and heatmaps, as for any other model."""
+
+import math
+from pathlib import Path
+
+import pytest
+from conftest import SAMPLE
+
+pytest.importorskip("transformers")
+
+from hub_material import write_hub_folder
+
+from llmzip.bench.estimate import estimate_row
+from llmzip.bench.heatmap import measure_heatmap
+from llmzip.bench.measuring import measure_row
+from llmzip.bench.modelled import Modelled, modelled
+from llmzip.bench.results import MICROBITS
+from llmzip.errors import ModelError, UsageError
+from llmzip.memory import first_state
+from llmzip.predictors import load_predictor
+from llmzip.predictors.hub import load_hub
+
+LONG, SHORT = (SAMPLE * 6).encode(), SAMPLE.encode()[:150]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_hub_folder(tmp_path_factory.mktemp("bench") / "tiny-gpt2", "gpt2")
+
+
+@pytest.fixture(scope="module")
+def codec(folder: Path) -> Modelled:
+    return modelled(str(folder), threads=1)
+
+
+def test_a_float_model_is_described_as_one(codec: Modelled, folder: Path) -> None:
+    description = codec.description
+    assert not description.exact and description.name == "llmzip float/tiny-gpt2"
+    assert description.settings["dtype"] == "float32" and description.settings["device"] == "cpu"
+    held = sum((folder / name).stat().st_size for name in ("model.safetensors", "config.json", "tokenizer.json"))
+    assert description.receiver_bytes["weights"] + description.receiver_bytes["tokenizer"] == held
+    assert description.parameter_count > 1000
+    portable = modelled(str(folder), arithmetic="portable").description
+    assert portable.settings["portable"] == 1 and not portable.exact
+
+
+@pytest.mark.parametrize("data", [LONG, SHORT], ids=["with memory", "model alone"])
+def test_rows_with_their_waterfalls(codec: Modelled, data: bytes) -> None:
+    row = measure_row(codec, data, "text", explain=True)
+    assert row.verified and row.waterfall_microbits is not None
+    assert sum(row.waterfall_microbits.values()) == 8 * row.archive_bytes * MICROBITS
+    assert row.ideal_microbits is not None and row.ideal_microbits < 8 * row.archive_bytes * MICROBITS
+
+
+def test_a_portable_row(folder: Path) -> None:
+    codec = Modelled(load_hub(folder, "x", threads=1).made_portable())
+    row = measure_row(codec, SHORT, "text", explain=True)
+    assert row.verified and row.ideal_microbits is not None
+    with pytest.raises(UsageError, match="leave --quick out"):
+        estimate_row(codec, SHORT, "text")
+
+
+def test_estimates_are_near(codec: Modelled) -> None:
+    for data in (LONG, SHORT):
+        estimate, row = estimate_row(codec, data, "text"), measure_row(codec, data, "text")
+        assert abs(estimate.archive_bytes - row.archive_bytes) < 40 or estimate.archive_bytes > row.archive_bytes
+
+
+def test_heatmaps(codec: Modelled) -> None:
+    shown = measure_heatmap(SHORT, codec.predictor, alternatives=2)
+    assert b"".join(token.content for token in shown.tokens) == SHORT
+    assert math.isfinite(shown.bits) and all(len(token.alternatives) == 2 for token in shown.tokens)
+
+
+def test_the_memory_of_an_embedded_model_begins_with_what_it_learnt_in_floating_point_too() -> None:
+    """So its fingerprint depends on the first state, and a receiver must hold that."""
+    predictor = load_predictor("nano", arithmetic="float")
+    held = first_state.stored_bytes(predictor.token_bytes)
+    assert held and first_state.digest(predictor.token_bytes)
+    assert predictor.parameter_bytes == load_predictor("nano").parameter_bytes
+    with pytest.raises(ModelError, match="no model that could run in floating point"):
+        load_predictor("adaptive", arithmetic="float")

@@ -1,0 +1,217 @@
+"""Portable coding: differences within the tolerance change nothing, larger ones are noticed, never silent."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CountingContext, CountingPredictor
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llmzip import archive, frames, portable
+from llmzip.errors import ArchiveError, PredictorMismatchError
+from llmzip.predictor import FREQUENCY_TOTAL, PortablePredictor
+
+
+class NoisyPredictor(CountingPredictor):
+    """Logits from counts of bytes, each machine's a little different."""
+
+    most_streams = 256
+
+    def __init__(self, noise: float = 0.0, seed: int = 0, tolerance: float = 2.0**-12) -> None:
+        self.tolerance, self._noise, self._rng = tolerance, noise, np.random.default_rng(seed)
+
+    def description(self) -> dict[str, str | int]:
+        return {}
+
+    def settings(self) -> bytes:
+        return b""
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "NoisyPredictor":
+        return self
+
+    def restored(self, settings: bytes) -> "NoisyPredictor":
+        return self
+
+    def start_logits(self, streams: int) -> "NoisyLogits":
+        return NoisyLogits(self, self.start(streams))
+
+    def teach(self, tokens: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        context = self.start_logits(len(tokens))
+        for position, column in enumerate(tokens.T):
+            yield slice(0, len(tokens)), slice(position, position + 1), context.next_logits()[:, None]
+            context.append(column)
+
+    def disturbed(self, logits: np.ndarray) -> np.ndarray:
+        noise = self._noise * self._rng.choice((-1.0, 1.0, 0.3), logits.shape)  # as bad as allowed, mostly
+        return logits + noise.astype(np.float32)
+
+
+class NoisyLogits:
+    def __init__(self, predictor: NoisyPredictor, context: CountingContext) -> None:
+        self._predictor, self._context = predictor, context
+
+    def next_logits(self) -> np.ndarray:
+        return self._predictor.disturbed(4 * np.log(self._context.next_frequencies()).astype(np.float32))
+
+    def append(self, tokens: np.ndarray) -> None:
+        self._context.append(tokens)
+
+
+def frame_of(data: bytes, predictor: PortablePredictor, streams: int) -> archive.Frame:
+    packed = frames.encode_token_frame(data, predictor, streams, 1 << 20, memory=True)
+    assert packed is not None and packed[0] == archive.PORTABLE
+    record = archive.read_record(archive.ByteReader(io.BytesIO(packed)))
+    assert isinstance(record, archive.Frame)
+    return record
+
+
+@settings(max_examples=25)
+@given(
+    data=st.binary(min_size=1, max_size=150),
+    streams=st.integers(1, 5),
+    exponent=st.integers(4, 16),
+    seed=st.integers(0, 999),
+)
+def test_differences_within_the_tolerance_change_nothing(data: bytes, streams: int, exponent: int, seed: int) -> None:
+    tolerance = 2.0**-exponent
+    writer = NoisyPredictor(0.24 * tolerance, seed, tolerance)
+    try:
+        frame = frame_of(data, writer, streams)
+    except AssertionError:
+        assert exponent < 8  # so large a tolerance that some token is near a border of every grid
+        return
+    reader = NoisyPredictor(0.24 * tolerance, seed + 1, tolerance)
+    assert frames.decode_frame(frame, lambda: reader) == data
+
+
+def test_larger_differences_are_noticed() -> None:
+    data = np.random.default_rng(1).integers(97, 105, 400).astype(np.uint8).tobytes()
+    frame = frame_of(data, NoisyPredictor(), 2)
+    wrong = 0
+    for seed in range(20):
+        reader = NoisyPredictor(300 * 2.0**-12, seed)
+        try:
+            assert frames.decode_frame(frame, lambda reader=reader: reader) == data
+        except PredictorMismatchError as error:
+            wrong += "computes otherwise" in str(error)
+    assert wrong == 20
+
+
+def test_a_tolerance_too_large_for_any_grid_gives_no_frame() -> None:
+    assert frames.encode_token_frame(b"abc" * 20, NoisyPredictor(tolerance=1.0), 1, 1 << 20, memory=True) is None
+
+
+def test_a_predictor_that_is_not_portable_cannot_read_the_frame(counting: CountingPredictor) -> None:
+    frame = frame_of(b"abc", NoisyPredictor(), 1)
+    with pytest.raises(ArchiveError, match="portable frame of a model that is not"):
+        frames.decode_frame(frame, lambda: counting)
+
+
+@pytest.mark.parametrize("exponent", [3, 12, 20])
+def test_grids_cover_all_log_odds(exponent: int) -> None:
+    grid = portable.Grid(portable.cell_width(2.0**-exponent))
+    assert (np.diff(grid.borders) > 0).all() and np.array_equal(grid.borders, -grid.borders[::-1])
+    assert grid.shares.shape == (portable.GRIDS, len(grid.borders) + 1)
+    assert grid.shares.min() >= portable.LEAST_SHARE and grid.shares.max() <= FREQUENCY_TOTAL - portable.LEAST_SHARE
+    for number, shares in enumerate(grid.shares):
+        changes = np.flatnonzero(np.diff(shares))
+        assert (np.diff(shares) >= 0).all()
+        assert set(changes % portable.GRIDS) <= {number}  # the grid's own borders, no other
+    middles = (grid.borders[1:] + grid.borders[:-1]) / 2
+    error = np.abs(grid.shares[0, 1:-1] / FREQUENCY_TOTAL - 1 / (1 + np.exp(-middles)))
+    assert error.max() < 0.55 * portable.cell_width(2.0**-exponent) + 1e-4
+
+
+def test_the_grid_is_the_same_everywhere() -> None:
+    """What every archive rests on: pinned, not computed."""
+    grid = portable.Grid(portable.cell_width(2.0**-12))
+    import hashlib
+
+    digest = hashlib.sha256(grid.borders.astype("<f8").tobytes() + grid.shares.astype("<i8").tobytes()).hexdigest()
+    assert digest[:16] == "5d0add404d2cf883"
+
+
+def test_a_hub_model_taught_at_once_decodes_step_by_step(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from hub_material import write_hub_folder
+
+    from llmzip.codec import compress, decompress
+    from llmzip.predictors.hub import load_hub
+
+    for kind, family in (("gpt2", "byte_level"), ("llama", "sentencepiece_without_bytes"), ("opt", "unigram")):
+        folder = write_hub_folder(tmp_path / kind, kind, family)
+        data = "the quick brown fox jumps over the lazy dog, é!\n".encode() * 2
+        writer = load_hub(folder, "x", threads=1).made_portable()
+        fitted = writer.fitted(len(data), 3)
+        assert 0 < fitted.tolerance < 0.01
+        frame = frame_of(data, fitted, 3)
+        header = archive.pack_header(fitted.name, fitted.fingerprint, fitted.settings())
+        info = archive.read_header(archive.ByteReader(io.BytesIO(header)))
+        for threads in (1, 2):
+            reader = load_hub(folder, "x", threads=threads)
+            assert frames.decode_frame(frame, frames.opener(info, lambda name, reader=reader: reader)) == data
+        assert decompress(compress(data, writer), load_hub(folder, "x", threads=2)) == data
+        for settings_ in (
+            b"p",
+            b"p1;float32;24;0",
+            b"p1;float32;24;012",
+            b"p1;float32;24;x",
+            b"p1;float32;999;12",
+            b"p1;int8;24;12",
+            b"p\xff",
+        ):
+            changed = archive.pack_header(fitted.name, fitted.fingerprint, settings_)
+            info = archive.read_header(archive.ByteReader(io.BytesIO(changed)))
+            with pytest.raises(PredictorMismatchError):
+                frames.decode_frame(frame, frames.opener(info, lambda name, reader=reader: reader))
+
+
+READ = """
+import sys
+from pathlib import Path
+from llmzip.codec import decompress
+from llmzip.predictors.hub import load_hub
+predictor = load_hub(Path(sys.argv[1]), "x", threads=int(sys.argv[2]))
+for path in sys.argv[3:]:
+    Path(path + ".out").write_bytes(decompress(Path(path).read_bytes(), predictor))
+"""
+
+
+@pytest.mark.skipif(os.environ.get("LLMZIP_SLOW_TESTS") is None, reason="LLMZIP_SLOW_TESTS is not set: several minutes")
+@pytest.mark.parametrize(("instructions", "threads"), [("default", 1), ("avx2", 2)])
+def test_a_hundred_files_under_other_instructions(tmp_path: Path, instructions: str, threads: int) -> None:
+    from hub_material import write_hub_folder
+
+    from llmzip.codec import compress
+    from llmzip.predictors.hub import load_hub
+
+    folder = write_hub_folder(tmp_path / "model", "llama")
+    writer, texts = load_hub(folder, "x", threads=1).made_portable().fitted(300, 1), {}  # measured once
+    for number in range(100):
+        text = np.random.default_rng(number).choice(["the", " quick", " fox", "\n", " lazy"], 60)
+        path = tmp_path / f"{number}.llmz"
+        texts[path] = "".join(text).encode()
+        path.write_bytes(compress(texts[path], writer, verify=False))
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": instructions}
+    subprocess.run(
+        [sys.executable, "-c", READ, str(folder), str(threads), *map(str, texts)], check=True, env=environment
+    )
+    assert all(Path(f"{path}.out").read_bytes() == text for path, text in texts.items())
+
+
+def test_the_golden_portable_archive_decodes() -> None:
+    """Written on another machine than most that run this."""
+    pytest.importorskip("transformers")
+    from llmzip.codec import decompress
+    from llmzip.predictors.hub import load_hub
+
+    golden = Path(__file__).resolve().parent / "golden"
+    packed = (golden / "portable" / "v3-portable.llmz").read_bytes()
+    text = (golden / "text").read_bytes()[:400]
+    assert decompress(packed, load_hub(golden / "model", "golden", threads=2)) == text
