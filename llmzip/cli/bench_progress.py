@@ -12,7 +12,7 @@ from llmzip.bench.results import Results
 from llmzip.cli import INTERRUPTED
 from llmzip.cli.files import open_target
 from llmzip.cli.messages import STANDARD, complain, say, shown
-from llmzip.cli.metering import MeteredPredictor
+from llmzip.cli.metering import metered
 from llmzip.cli.progress import step_bar
 from llmzip.errors import LlmzipError
 
@@ -79,6 +79,6 @@ def _run(bench: Bench, file: FoundFile, codec: Codec, report: Report) -> None:
         report(label, max(0, now - told))
         told = max(told, now)
 
-    followed = codec.followed(MeteredPredictor(codec.predictor, tell)) if isinstance(codec, Modelled) else codec
+    followed = codec.followed(metered(codec.predictor, tell)) if isinstance(codec, Modelled) else codec
     bench.run(file, followed)
     report(label, whole - told)
