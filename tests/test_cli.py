@@ -124,7 +124,7 @@ def test_file_and_back(folder: Path) -> None:
 def test_pipes_carry_data_only(folder: Path) -> None:
     archive = run("compress", "-q9", cwd=folder, input=TEXT)
     assert archive.stderr == b""
-    assert read_info(io.BytesIO(archive.stdout))[0].predictor_name == DEFAULT_RUNG
+    assert read_info(io.BytesIO(archive.stdout))[0].predictor_name == LEVELS[9].predictor
     text = run("decompress", cwd=folder, input=archive.stdout)
     assert (text.returncode, text.stdout, text.stderr) == (0, TEXT, b"")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CountingPredictor
+from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -241,3 +241,21 @@ def test_peak_memory_is_that_of_a_process_of_its_own(folder: Path) -> None:
 def test_the_child_process_is_told_everything_as_json(folder: Path) -> None:
     command = [sys.executable, "-m", "llmzip.bench.peak_memory", json.dumps({"classical": "no such"}), "absent"]
     assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+@pytest.mark.parametrize("size", [300, 6000])
+def test_the_command_line_measures_what_the_library_does(tiny: ExactPredictor, tmp_path: Path, size: int) -> None:
+    """Following a model on its way must not make another one of it."""
+    from llmzip.cli.bench_progress import measure_all
+
+    (tmp_path / "text").write_bytes((SAMPLE * 40).encode()[:size])
+    documents = []
+    for followed in (False, True):
+        bench = Bench(found_files([tmp_path / "text"]), [Modelled(tiny)])
+        if followed:
+            assert measure_all(bench, None, show=False)[1] == 0
+        else:
+            bench.run(*bench.pending()[0])
+        (row,) = bench.results().rows
+        documents.append((row.archive_bytes, row.ideal_microbits, row.frame_bytes))
+    assert documents[0] == documents[1]
