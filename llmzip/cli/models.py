@@ -49,8 +49,8 @@ def _show_levels(*, as_json: bool) -> None:
     )
     for heading in ("level", "model", "memory"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("tokens a\nstream", "bits per\nbyte", "compress\nKB/s", "decompress\nKB/s", "receiver\nbytes"):
-        table.add_column(heading, justify="right")
+    for heading in ("tokens/\nstream", "bits per\nbyte", "compress\nKB/s", "decomp.\nKB/s", "receiver\nbytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in measurements:
         numbers = " ".join(f"-{number}" for number in one.levels)
         table.add_row(
