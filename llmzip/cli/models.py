@@ -46,6 +46,7 @@ def _show_levels(*, as_json: bool) -> None:
         "second of one core's time.",
         caption_justify="left",
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     for heading in ("level", "model", "memory"):
         table.add_column(heading, no_wrap=True)
