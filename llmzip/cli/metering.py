@@ -33,13 +33,17 @@ class _Meter:
         with self._lock:
             self._whole_bytes += byte_count
             self._begun_bytes = 0.0
-            self._report(self._whole_bytes)
+            self._show()
 
     def advance(self, byte_count: float) -> None:
         """About so many bytes more of a frame are done."""
         with self._lock:
             self._begun_bytes += byte_count
-            self._report(self._whole_bytes + self._begun_bytes)
+            self._show()
+
+    def _show(self) -> None:
+        # Sums of floats can be a hair above the whole that they make up.
+        self._report(round(self._whole_bytes + self._begun_bytes, 3))
 
 
 class MeteredPredictor:
