@@ -464,7 +464,10 @@ def test_levels_are_shown_from_fast_to_strong() -> None:
     table = invoke("models", "--pareto").stdout
     assert max(map(len, table.splitlines())) <= 80
     shown = [
-        int(word) for line in table.splitlines() if line.startswith("-") for word in re.findall(r"^-\d|(?<= )-\d", line)
+        int(word)
+        for line in table.splitlines()
+        if line.startswith(" -")
+        for word in re.findall(r"^-\d|(?<= )-\d", line)
     ]
     assert shown and set(shown) <= {-number for number in LEVELS}
     for heading in ("level", "model", "memory", "bits per", "receiver"):

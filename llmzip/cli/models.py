@@ -46,11 +46,12 @@ def _show_levels(*, as_json: bool) -> None:
         "second of one core's time.",
         caption_justify="left",
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     for heading in ("level", "model", "memory"):
         table.add_column(heading, no_wrap=True)
-    for heading in ("tokens a\nstream", "bits per\nbyte", "compress\nKB/s", "decompress\nKB/s", "receiver\nbytes"):
-        table.add_column(heading, justify="right")
+    for heading in ("tokens/\nstream", "bits per\nbyte", "compress\nKB/s", "decomp.\nKB/s", "receiver\nbytes"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in measurements:
         numbers = " ".join(f"-{number}" for number in one.levels)
         table.add_row(
