@@ -1,7 +1,7 @@
 """The README's tables, from committed results: ``python benchmarks/readme_table.py`` rewrites them in place.
 
-``results/corpora.json`` is the output of ``llmzip bench corpora -m nano -m small -m base --output``; the held-out figures
-are those of the model cards. A test fails when the README says anything else.
+``results/corpora.json`` is the output of ``llmzip bench corpora -m nano -m small -m base --output``; the held-out
+figures are those of the model cards. A test fails when the README says anything else.
 """
 
 import json
