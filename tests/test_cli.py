@@ -728,3 +728,11 @@ def test_progress_is_shown_to_people_only(folder: Path, terminal: Terminal) -> N
     shown = terminal.seen()
     assert decompress(done.stdout) == TEXT
     assert "a.txt" in shown and "━" in shown and "bits per byte" in shown
+
+
+def test_nothing_is_left_where_nothing_can_be_recovered(folder: Path) -> None:
+    whole = packed(archive_format.STORED, [NOISE])
+    (folder / "b.txt.llmz").write_bytes(whole[:-30])
+    done = run("decompress", "--recover", "b.txt.llmz", cwd=folder)
+    assert done.returncode == 1 and b"nothing could be recovered" in done.stderr
+    assert "b.txt" not in names(folder)

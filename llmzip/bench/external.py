@@ -67,7 +67,9 @@ class External:
                 raise ModelError(f"{name}: {arguments[0]} cannot be run ({error.strerror}): install it") from None
             except subprocess.TimeoutExpired:
                 limit = f"{self._time_limit_seconds:g} seconds"
-                raise RoundTripError(f"{name}: {arguments[0]} took longer than {limit}: allow it more") from None
+                raise RoundTripError(
+                    f"{name}: {arguments[0]} took longer than {limit}: raise time_limit_seconds"
+                ) from None
             if result.returncode:
                 said = result.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
                 raise RoundTripError(f"{name}: {arguments[0]} ended with {result.returncode} ({said[0]}): correct it")

@@ -218,7 +218,7 @@ def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False) 
     decoded = codec.decompress(archive)
     decompressed = time.perf_counter()
     if decoded != data:
-        raise RoundTripError(f"{name} does not give {file} back: report a bug, with the file")
+        raise RoundTripError(f"{name} does not give {file} back: correct that program, or report a bug of llmzip")
     # A clock may stand still for very short work; no rate is infinite.
     seconds = max(compressed - started, 1e-9), max(decompressed - compressed, 1e-9)
     ideal, terms = None, None

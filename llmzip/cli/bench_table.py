@@ -31,7 +31,7 @@ def _optional(figure: float | None, form: str, otherwise: str = "-") -> str:
 
 
 def _break_even(total: Total) -> str:
-    if not total.receiver_bytes:
+    if not total.receiver_bytes or total.reference_bits_per_byte is None:
         return "-"
     size = total.break_even_bytes
     return "never" if size is None else f"{size / MILLION:,.1f} MB"

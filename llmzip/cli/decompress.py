@@ -75,6 +75,8 @@ def decompress(
                 show = is_watched(quiet=quiet) and not (target == STANDARD and stdout_is_terminal())
                 run = _Run(archive, source, verbose=verbose, show=show)
                 decoded = run.decode(text, load, recover=recover)
+                if decoded.lost and not decoded.original_bytes:
+                    raise ArchiveError("nothing could be recovered, and nothing was written: find another copy")
         for lost in decoded.lost:
             say(f"llmzip: {title(source)}: {_loss(lost)}")
         if decoded.lost:
