@@ -58,9 +58,8 @@ def read_side(path: Path) -> "Baseline":
     try:
         return read_baseline(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(
-            f"there is no {path}: make a baseline with bench --check {path} --update-baseline, or a result with --output"
-        ) from None
+        made = f"make a baseline with bench --check {path} --update-baseline, or a result with bench --output"
+        raise UsageError(f"there is no {path}: {made}") from None
     except UnicodeDecodeError:
         message = f"{path}: this is not a baseline (not UTF-8): restore it, or measure again with --update-baseline"
         raise NotComparableError(message) from None

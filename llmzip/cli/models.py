@@ -41,9 +41,9 @@ def _show_levels(*, as_json: bool) -> None:
     texts = ", ".join(f"{name} ({size:,} bytes)" for name, size in conditions["texts"].items())
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="* nothing measured is both smaller and as fast to decompress. The receiver's bytes (weights, tokenizer, "
-        f"memory's first state) are not in the bits. Measured on {texts}; {conditions['machine']}: speeds are 1,000 bytes a "
-        "second of one core's time.",
+        caption="* nothing measured is both smaller and as fast to decompress. The receiver's bytes (weights, "
+        f"tokenizer, memory's first state) are not in the bits. Measured on {texts}; {conditions['machine']}: "
+        "speeds are 1,000 bytes a second of one core's time.",
         caption_justify="left",
         pad_edge=False,
         padding=(0, 0, 0, 1),
