@@ -85,7 +85,7 @@ def _show_models(*, as_json: bool) -> None:
     table = Table(
         box=box.SIMPLE_HEAD,
         caption="* the default. Speed on the machine of the model card; bits per byte of held-out text, by kind, "
-        "without memory. Besides, adaptive: no model, only the tokenizer. How they compare: llmzip models --pareto.",
+        "with memory. Besides, adaptive: no model, only a tokenizer. How they compare: llmzip models --pareto.",
         caption_justify="left",
         pad_edge=False,
     )

@@ -26,7 +26,24 @@ from llmzip.training.rungs import START_TOKEN
 
 SEQUENCE_TOKENS = 1024
 SEQUENCES = 48
-SPEED_KEYS = ("compress_kb_per_second", "decompress_kb_per_second", "compress_over_bare", "decompress_over_bare")
+SPEED_KEYS = (
+    "speed_text_bytes",
+    "compress_kb_per_second",
+    "decompress_kb_per_second",
+    "compress_over_bare",
+    "decompress_over_bare",
+)
+
+
+def speed_facts(timed: dict[str, Any]) -> dict[str, Any]:
+    """The SPEED_KEYS of a card from what ``benchmarks/speed.py`` printed: with memory, and of the model alone."""
+    return {
+        "speed_text_bytes": timed["text_bytes"],
+        "compress_kb_per_second": timed["model+memory"]["compress_kb_per_second"],
+        "decompress_kb_per_second": timed["model+memory"]["decompress_kb_per_second"],
+        "compress_over_bare": timed["compress_over_products"],
+        "decompress_over_bare": timed["decompress_over_products"],
+    }
 
 
 def held_out_bits(folder: Path, float_folder: Path, text: bytes) -> dict[str, float]:
@@ -94,7 +111,7 @@ def write_card(
     """Measures and writes the three files into ``folder``; returns what is in ``card.json``.
 
     float_folder: the model before it was stored small, or ``folder`` where that is lost. training: the summary of
-    ``training_record`` with ``hardware`` and ``remarks``. speed: what ``benchmarks/speed.py`` printed for this rung.
+    ``training_record`` with ``hardware`` and ``remarks``. speed: ``speed_facts`` of this rung.
     """
     from llmzip.codec import compress, decompress
     from llmzip.predictors.exact import load_exact
@@ -145,11 +162,12 @@ def _readme(shape: Shape, card: dict[str, Any], sources: str) -> str:
         f"| {100 * card['exact_over_float'][kind]:+.3f} % |"
         for kind, bits in card["held_out_bits_per_byte"].items()
     )
-    measured_on = f"{'1 MiB of prose' if 'compress_over_bare' in card else 'The held-out texts'} compressed at"
+    timed = "compress_over_bare" in card
+    measured_on = f"{card['speed_text_bytes']:,} bytes of prose" if timed else "The held-out texts"
     bare = (
-        f" ({card['compress_over_bare']} and {card['decompress_over_bare']} times the time of the bare float32 "
-        "products;\n`benchmarks/speed.py`)"
-        if "compress_over_bare" in card
+        f". Without memory they take\n{card['compress_over_bare']} and {card['decompress_over_bare']} times the time "
+        "of the bare float32 products (`benchmarks/speed.py`)"
+        if timed
         else ""
     )
     steps = card["training_steps"]
@@ -192,8 +210,8 @@ the exact engine with those stored here.
 |---|--:|--:|--:|--:|
 {rows}
 
-{measured_on} {card["compress_kb_per_second"]} KB/s, decompressed at {card["decompress_kb_per_second"]} KB/s{bare} on
-{card["hardware"]}.
+{measured_on} compressed at {card["compress_kb_per_second"]} KB/s and decompressed at
+{card["decompress_kb_per_second"]} KB/s, with memory, on {card["hardware"]}{bare}.
 
 ## Training
 
@@ -243,7 +261,7 @@ def main(
     """Measures a finished rung again and rewrites its card."""
     training = json.loads((folder / "card.json").read_text(encoding="utf-8"))
     checkpoints = json.loads((folder / "training.json").read_text(encoding="utf-8"))["checkpoints"]
-    timed = None if speed is None else json.loads(speed.read_text(encoding="utf-8"))
+    timed = None if speed is None else speed_facts(json.loads(speed.read_text(encoding="utf-8")))
     sources = licence_table(folder / "README.md")
     card = write_card(folder, float_folder or folder, held_out, training, checkpoints, sources, timed)
     typer.echo(json.dumps(card, indent=2))
