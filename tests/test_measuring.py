@@ -178,7 +178,7 @@ def test_payloads_are_watched_in_all_threads() -> None:
 def test_waterfalls_sum_to_the_archive(data: bytes, streams: int, memory: bool) -> None:
     predictor = CountingPredictor()
     archive = llmzip_codec.compress(data, predictor, streams=streams, frame_bytes=200, memory=memory)
-    terms = waterfall(archive, predictor, {})
+    terms = waterfall(archive, data, predictor, {})
     assert sum(terms.values()) == 8 * MICROBITS * len(archive)
     payloads = sum(frame.info.payload_bytes for frame in frames_of(archive))
     assert terms["framing"] == 8 * MICROBITS * (len(archive) - payloads)
@@ -190,7 +190,7 @@ def test_the_terms_of_memory_say_what_it_saves(counting: CountingPredictor) -> N
     data = (TEXT * 3)[:1400]
     archive = llmzip_codec.compress(data, counting, streams=2)
     (frame,) = frames_of(archive)
-    terms = waterfall(archive, counting, {})
+    terms = waterfall(archive, data, counting, {})
     ideal = ideal_microbits(frame, counting, {})
     if frame.info.kind == "memory":
         assert terms["memory"] == ideal and terms["model"] == 0

@@ -227,5 +227,5 @@ def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False) 
         frames = list(frames_of(archive))
         ideal = sum(ideal_microbits(frame, codec.predictor, payloads) for frame in frames)
         frame_bytes = tuple((frame.info.archive_bytes, frame.info.original_bytes) for frame in frames)
-        terms = waterfall(archive, codec.predictor, payloads) if explain else None
+        terms = waterfall(archive, data, codec.predictor, payloads) if explain else None
     return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes, terms)

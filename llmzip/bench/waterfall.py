@@ -31,15 +31,18 @@ class UnroundedContext(Protocol):
         ...
 
 
-def waterfall(archive: bytes, predictor: Predictor, known: dict[bytes, int]) -> dict[WaterfallTerm, int]:
+def waterfall(archive: bytes, text: bytes, predictor: Predictor, known: dict[bytes, int]) -> dict[WaterfallTerm, int]:
     """Microbits by term; their sum is 8 * len(archive) * MICROBITS exactly.
 
-    ``known``: ideal microbits by payload, as ``coder.watched_payloads`` collects them.
+    ``text``: what the archive decodes to, so that it need not be decoded once more. ``known``: ideal
+    microbits by payload, as ``coder.watched_payloads`` collects them.
     """
     predictor = as_it_wrote(archive, predictor)
     terms = dict.fromkeys(WATERFALL_TERMS, 0)
     terms["framing"] = _BYTE * len(archive)
+    end = 0
     for frame in frames_of(archive):
+        first, end = end, end + frame.info.original_bytes
         payload = _BYTE * frame.info.payload_bytes
         terms["framing"] -= payload
         if not frame.info.token_count:
@@ -47,19 +50,19 @@ def waterfall(archive: bytes, predictor: Predictor, known: dict[bytes, int]) -> 
             continue
         ideal = ideal_microbits(frame, predictor, known)
         terms["coder"] += payload - ideal
-        for term, microbits in _terms_of_model(frame, predictor, ideal).items():
+        for term, microbits in _terms_of_model(frame, text[first:end], predictor, ideal).items():
             terms[term] += microbits
     return terms
 
 
-def _terms_of_model(frame: Frame, predictor: Predictor, ideal: int) -> dict[WaterfallTerm, int]:
-    """What the ``ideal`` microbits of a frame of tokens consist of."""
+def _terms_of_model(frame: Frame, piece: bytes, predictor: Predictor, ideal: int) -> dict[WaterfallTerm, int]:
+    """What the ``ideal`` microbits of a frame of tokens, made of ``piece``, consist of."""
     if frame.info.kind == "memory":
         return {"memory": ideal}
     if frame.info.kind not in ("model", "model+memory"):
         return {"model": ideal}  # nothing is known of what it consists of
     streams, model_predictor = frame.info.streams, frames.with_model(predictor)
-    tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
+    tokens = predictor.tokenize(piece)
     rounded = ideal
     if frame.info.kind != "model":
         rounded = interval_microbits(frames.token_intervals(tokens, model_predictor, streams))

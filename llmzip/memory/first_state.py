@@ -44,11 +44,15 @@ class FirstState(NamedTuple):
     unigram: NDArray[np.uint64]
 
 
-def _token_digest(token_bytes: Sequence[bytes]) -> bytes:
-    hasher = hashlib.sha256()
+def add_tokens(hasher: "hashlib._Hash", token_bytes: Sequence[bytes]) -> "hashlib._Hash":
+    """The hasher, gone on with what each token stands for: so are tokenizers told apart, also in fingerprints."""
     for token in token_bytes:
         hasher.update(len(token).to_bytes(4, "little") + token)
-    return hasher.digest()
+    return hasher
+
+
+def _token_digest(token_bytes: Sequence[bytes]) -> bytes:
+    return add_tokens(hashlib.sha256(), token_bytes).digest()
 
 
 @cache

@@ -1,13 +1,12 @@
 """A byte-level BPE tokenizer as a total map: every byte string to tokens and back, exactly.
 
 Reads the Hugging Face ``tokenizers`` format. Special tokens and normalisers, which make text come back changed,
-are taken out before use. May import ``errors``.
+are taken out before use. May import ``errors`` and ``memory`` (for the fingerprint).
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
+from llmzip.memory.first_state import add_tokens
 
 _LOSSY: dict[str, Any] = {
     "added_tokens": [],
@@ -36,13 +36,6 @@ def byte_alphabet() -> dict[str, int]:
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-def add_tokens(hasher: "hashlib._Hash", token_bytes: Sequence[bytes]) -> "hashlib._Hash":
-    """The hasher, gone on with what each token stands for."""
-    for token in token_bytes:
-        hasher.update(len(token).to_bytes(4, "little") + token)
-    return hasher
 
 
 class ByteTokenizer:

@@ -4,7 +4,7 @@ Each token stands for fixed bytes. The tokenizer only proposes tokens; one is ta
 holds there, and whatever no token gives back (another case, another form of an accent, an unknown character, a space
 that was dropped, literal special-token text, bytes that are not UTF-8) is spelt in single bytes. So nothing that a
 tokenizer does can lose a byte; it can only cost more. ``byte_tokenizer`` is the stricter one for the exact engine.
-May import ``errors`` and ``byte_tokenizer``.
+May import ``errors``, ``memory`` (for the fingerprint) and ``byte_tokenizer``.
 """
 
 import hashlib
@@ -18,7 +18,8 @@ import tokenizers
 from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
-from llmzip.predictors.byte_tokenizer import add_tokens, byte_alphabet, forbid_prefix_space
+from llmzip.memory.first_state import add_tokens
+from llmzip.predictors.byte_tokenizer import byte_alphabet, forbid_prefix_space
 
 BYTES = 256
 LARGEST_VOCABULARY = 1 << 20

@@ -24,7 +24,6 @@ from llmzip.errors import ModelError, PredictorMismatchError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
-from llmzip.predictors.byte_tokenizer import add_tokens
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
 
@@ -538,7 +537,7 @@ def load_hub(
     tokenizer = read_tokenizer(folder)
     hasher = folder.digest()
     hasher.update(f"hub {HUB_VERSION}".encode() + first_state.digest(tokenizer.token_bytes))
-    fingerprint = add_tokens(hasher, tokenizer.token_bytes).digest()
+    fingerprint = first_state.add_tokens(hasher, tokenizer.token_bytes).digest()
     models: dict[tuple[str, str], HubModel] = {}
 
     def load(dtype: str, device: str) -> HubModel:
