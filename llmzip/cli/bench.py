@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.files import open_target
+from llmzip.cli.files import write_text
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
-from llmzip.cli.messages import STANDARD, say, shown
+from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Exact, Json, Quiet, Threads
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
@@ -112,20 +112,15 @@ def bench(
     elif results.rows:
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
     if html is not None:
-        _write_page(results, html)
+        from llmzip.bench.html import render
+
+        write_text(html, render(results))
     if not code:
         code = gate.conclude(results)
     elif check is not None:
         say(f"llmzip: {shown(str(check))} was not compared: correct what failed first")
     if code:
         raise typer.Exit(code)
-
-
-def _write_page(results: "Results", html: Path) -> None:
-    from llmzip.bench.html import render
-
-    with open_target(str(html), STANDARD, force=True) as file:
-        file.write(render(results).encode())
 
 
 def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:

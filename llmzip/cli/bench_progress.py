@@ -10,8 +10,8 @@ from llmzip.bench.measuring import Bench, FoundFile, warm_up
 from llmzip.bench.modelled import Modelled
 from llmzip.bench.results import Results
 from llmzip.cli import INTERRUPTED
-from llmzip.cli.files import open_target
-from llmzip.cli.messages import STANDARD, complain, say, shown
+from llmzip.cli.files import write_text
+from llmzip.cli.messages import complain, say, shown
 from llmzip.cli.metering import metered
 from llmzip.cli.progress import step_bar
 from llmzip.errors import LlmzipError
@@ -36,7 +36,7 @@ def measure_all(bench: Bench, output: Path | None, *, show: bool) -> tuple[Resul
             for file, codec in pending:
                 code = max(code, _try(partial(_run, bench, file, codec, report)))
                 if output is not None and time.monotonic() - saved > SAVE_SECONDS:
-                    save(bench.results(), output)
+                    write_text(output, bench.results().to_json())
                     saved = time.monotonic()
     except KeyboardInterrupt:
         say(f"llmzip: interrupted: {len(bench.results().rows)} rows are finished")
@@ -44,14 +44,8 @@ def measure_all(bench: Bench, output: Path | None, *, show: bool) -> tuple[Resul
     finally:
         results = bench.results()
         if output is not None:
-            save(results, output)
+            write_text(output, results.to_json())
     return results, code
-
-
-def save(results: Results, output: Path) -> None:
-    """Writes the document, whole or not at all."""
-    with open_target(str(output), STANDARD, force=True) as file:
-        file.write(results.to_json().encode())
 
 
 def _weight(file: FoundFile, codec: Codec) -> int:

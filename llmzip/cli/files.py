@@ -232,3 +232,9 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The whole text or nothing: an earlier file stays until the new one is there."""
+    with open_target(str(path), STANDARD, force=True) as file:
+        file.write(text.encode())

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.files import open_target
-from llmzip.cli.messages import STANDARD, say, shown
+from llmzip.cli.files import write_text
+from llmzip.cli.messages import say, shown
 from llmzip.errors import NotComparableError, UsageError
 
 if TYPE_CHECKING:
@@ -92,12 +92,6 @@ def write_exports(exports: list[tuple[str, Path]], measured: "Baseline", compari
     if comparison is not None and os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(comparison):
             say(line)
-
-
-def write_text(path: Path, text: str) -> None:
-    """The whole text or nothing: an earlier file stays until the new one is there."""
-    with open_target(str(path), STANDARD, force=True) as file:
-        file.write(text.encode())
 
 
 def conclude(comparison: "Comparison", baseline: Path) -> int:
