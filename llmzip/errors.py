@@ -4,7 +4,7 @@
     |-- ArchiveError            damaged, cut short, or not an llmzip archive     -> another copy, or --recover
     |-- UnsupportedVersionError written by a newer llmzip                        -> upgrade
     |-- PredictorMismatchError  the archive needs another model than this one    -> name the right one
-    |-- ModelError              a model cannot be found, read or run             -> another folder or name
+    |-- ModelError              a model or program cannot be found or run        -> another name, or install it
     |-- CorpusError             a corpus cannot be found, fetched or verified    -> fetch it again
     |-- RoundTripError          what was decoded is not what was encoded         -> report a bug
     |-- NotComparableError      two results do not measure the same thing        -> measure again
@@ -35,7 +35,7 @@ class PredictorMismatchError(LlmzipError):
 
 
 class ModelError(LlmzipError):
-    """A model is missing, incomplete, or of a kind that cannot be run."""
+    """A model is missing, incomplete, or of a kind that cannot be run; or a codec's program or library is missing."""
 
     exit_code = 4
 

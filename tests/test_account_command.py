@@ -13,6 +13,7 @@ import llmzip
 from llmzip.bench.known_models import published_models
 from llmzip.cli.account import _size
 from llmzip.cli.app import app
+from llmzip.cli.messages import WITHOUT_DECODER
 from llmzip.errors import UsageError
 from llmzip.predictors import embedded_rungs
 
@@ -80,18 +81,54 @@ def test_tokens_and_their_size_give_the_text() -> None:
         (("--parameters", "1e6", "--loss", "-1"), "--loss is -1"),
         (("--parameters", "nan"), "give a number above 0"),
         (("--parameters", "inf"), "give a number above 0"),
+        (("--parameters", "1e31"), "give a number from 1e-30 to 1e+30"),
+        (("--parameters", "1e6", "--bytes-per-parameter", "1e-31"), "give a number from 1e-30 to 1e+30"),
+        (("--parameters", "1.5"), "--parameters is 1.5: give a whole number"),
+        (("--parameters", "1e6", "--receiver-bytes", "0.5"), "--receiver-bytes is 0.5: give a whole number"),
+        (("--bytes-per-parameter", "1"), "give its --parameters too"),
+        (("--parameters", "9", "--training-tokens", "1e9"), "give --loss or --bytes-per-token too"),
+        (("--parameters", "9", "--training-bytes", "9", "--bytes-per-token", "4"), "give --training-tokens too"),
+        (("--parameters", "9", "--loss", "1.5"), "give --training-tokens too"),
+        (("--parameters", "9", "--bpb", "1.5"), "nothing follows from --bpb alone"),
+        (("--parameters", "9", "--codec-bpb", "1.5"), "give --bpb too"),
+        (("--parameters", "9", "--original-bytes", "1e9"), "give --bpb too"),
+        (("--parameters", "9", "--training-bytes", "8", "--training-tokens", "2", "--bytes-per-token", "4"),
+         "both say how large the text is"),
     ],
-)
+)  # fmt: skip
 def test_numbers_that_make_no_sense_are_refused(arguments: tuple[str, ...], message: str) -> None:
     found = invoke(*arguments)
     assert isinstance(found.exception, UsageError)
     assert message in str(found.exception)
 
 
+NUMBERS = ("--parameters", "--training-bytes", "--training-tokens", "--original-bytes", "--receiver-bytes")
+RATES = ("--loss", "--bpb", "--codec-bpb", "--bytes-per-parameter")
+
+
+@pytest.mark.parametrize("number", ["1", "123456789", "1e15", "1e30"])
+@pytest.mark.parametrize("rate", ["1e-30", "0.5", "12345.678", "1e30"])
+@pytest.mark.parametrize("large", [NUMBERS[:1], NUMBERS[1:2], NUMBERS[3:], NUMBERS])
+def test_no_number_is_too_large_for_eighty_columns(number: str, rate: str, large: tuple[str, ...]) -> None:
+    arguments = [word for name in NUMBERS for word in (name, number if name in large else "7")]
+    found = invoke(*arguments, *(word for name in RATES for word in (name, rate)))
+    assert found.exit_code == 0
+    assert max(map(len, found.stdout.splitlines())) <= 80
+    assert "…" not in found.stdout
+    json.loads(invoke(*arguments, *(word for name in RATES for word in (name, rate)), "--json").stdout)
+
+
+def test_what_a_receiver_holds_is_said_in_the_same_words() -> None:
+    for command in (["account", "nano"], ["models"], ["models", "--pareto"]):
+        said = " ".join(CliRunner(env={"COLUMNS": "80"}).invoke(app, command).stdout.split())
+        assert WITHOUT_DECODER in said, command
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [(None, "-"), (0, "0"), (999, "999"), (999.6, "1.00 k"), (1234, "1.23 k"), (99_950, "100 k"), (140e9, "140 G"),
-     (999_900_000, "1.00 G"), (2.5e12, "2.50 T")],
+     (999_900_000, "1.00 G"), (2.5e12, "2.50 T"),
+     (999e12, "999 T"), (9996e11, "1.0e+15"), (1e30, "1.0e+30")],
 )  # fmt: skip
 def test_sizes_have_three_digits(value: float | None, shown: str) -> None:
     assert _size(value) == shown

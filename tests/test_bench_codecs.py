@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from typer.testing import CliRunner
 
 import llmzip
 from llmzip.bench.codecs import DEFAULT_CODECS, REFERENCE, classical_codec
 from llmzip.bench.external import External, read_external_codecs
+from llmzip.cli.app import app
 from llmzip.errors import ModelError, RoundTripError, UsageError
 
 ROOT = Path(llmzip.__file__).parents[1]
@@ -148,6 +150,17 @@ def test_programs_that_fail_say_how() -> None:
         failing("pass", "{output}").compress(TEXT)
     with pytest.raises(ModelError, match="cannot be run"):
         External("bad", ["/no/such/program"], ["x"]).compress(TEXT)
+
+
+def test_a_program_that_is_not_there_is_not_available(tmp_path: Path) -> None:
+    """Exit code 4, not 1: a gate must not take it for a size that grew."""
+    (tmp_path / "text").write_bytes(TEXT)
+    (tmp_path / "codecs.toml").write_text('[[codec]]\nname = "a"\ncompress = "/no/such"\ndecompress = "/no/such"\n')
+    command = ["bench", str(tmp_path / "text"), "--codecs", str(tmp_path / "codecs.toml"), "--codec", "zstd -3"]
+    found = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*command, "-m", "adaptive", "-q"])
+    assert found.exit_code == 4
+    assert "/no/such cannot be run" in found.stderr
+    assert "zstd -3" in found.stdout  # the others go on
 
 
 @pytest.mark.parametrize(

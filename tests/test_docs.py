@@ -76,7 +76,7 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_errors() -> None:
         if isinstance(error, type) and issubclass(error, errors.LlmzipError)
     }
     assert codes == {1, 2, 3, 4}
-    assert "0 fine, 1 failure, 2 usage, 3 not comparable, 4 a model or corpus is not available" in README
+    assert "0 fine, 1 failure, 2 usage, 3 not comparable, 4 a model, corpus or program is not available" in README
 
 
 def test_every_embedded_model_has_a_complete_card() -> None:

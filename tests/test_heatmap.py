@@ -231,6 +231,12 @@ def test_the_command_gives_json_and_says_what_it_cut(model_folder: Path, tmp_pat
     assert b"only the first 20 of" in result.stderr
 
 
+def test_the_command_takes_one_file(tmp_path: Path) -> None:
+    result = run_command("heatmap", tmp_path)
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert f"{tmp_path} is a folder: name one file in it".encode() in result.stderr
+
+
 def test_the_command_writes_a_page_and_spares_existing_files(model_folder: Path, tmp_path: Path) -> None:
     text, page = tmp_path / "text", tmp_path / "page.html"
     text.write_bytes(HOSTILE)

@@ -136,7 +136,7 @@ def read_baseline(text: str) -> Baseline:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error) or repr(error)
         raise NotComparableError(
-            f"this is not a baseline ({reason}): restore it, or measure again with --update-baseline"
+            f"this is neither a baseline nor a result of bench ({reason}): restore it, or measure again"
         ) from None
 
 

@@ -218,41 +218,43 @@ def _file_differences(baseline: Baseline, measured: Baseline) -> Iterable[str]:
     for name in sorted(baseline.files | measured.files):
         before, after = baseline.files.get(name), measured.files.get(name)
         if before is None:
-            yield f"{name} is not in the baseline"
+            yield f"{name} was not measured before"
         elif after is None:
-            yield f"{name} of the baseline was not measured"
+            yield f"{name} was measured before and is not now"
         elif before.sha256 != after.sha256 or before.original_bytes != after.original_bytes:
-            yield f"{name} has other content (SHA-256 {after.sha256[:12]}, in the baseline {before.sha256[:12]})"
+            yield f"{name} has other content (SHA-256 {after.sha256[:12]}, before {before.sha256[:12]})"
 
 
 def _codec_differences(
     name: str, before: BaselineCodec, now: str | None, measured: Baseline, *, across_models: bool
 ) -> Iterable[str]:
     if now is None:
-        yield f"{name} of the baseline was not measured"
+        new = [other for other, codec in measured.codecs.items() if codec.kind == before.kind == "predictor"]
+        hint = f" (--across-models compares it with {new[0]})" if len(new) == 1 else ""
+        yield f"{name} was measured before and is not now{hint}"
         return
     after = measured.codecs[now]
     between_models = across_models and before.kind == after.kind == "predictor"
     if before.kind != after.kind:
-        yield f"{name} is of kind {after.kind}, in the baseline {before.kind}"
+        yield f"{name} is of kind {after.kind}, before {before.kind}"
     if before.fingerprint != after.fingerprint and not between_models:
         yield (
-            f"{name} is another model or tokenizer (fingerprint {after.fingerprint[:12]}, in the baseline "
+            f"{name} is another model or tokenizer (fingerprint {after.fingerprint[:12]}, before "
             f"{before.fingerprint[:12]}; --across-models compares two models)"
         )
     if before.exact != after.exact and not between_models:
-        yield f"{name} is {'exact' if after.exact else 'not exact'}, in the baseline {'not ' * after.exact}exact"
+        yield f"{name} is {'exact' if after.exact else 'not exact'}, before {'not ' * after.exact}exact"
     for key in sorted(before.settings | after.settings):
         then, today = before.settings.get(key, "absent"), after.settings.get(key, "absent")
         if then != today:
-            yield f"{name} has {key} {today}, in the baseline {then}"
+            yield f"{name} has {key} {today}, before {then}"
 
 
 def _sentence(differences: list[str]) -> str:
     shown = "; ".join(differences[:_SHOWN_DIFFERENCES])
     more = len(differences) - _SHOWN_DIFFERENCES
     rest = f"; and {more} more differences" if more > 0 else ""
-    return f"not comparable: {shown}{rest}: measure the same things, or begin anew with --update-baseline"
+    return f"not comparable: {shown}{rest}: measure the same things"
 
 
 def _is_changed(before: BaselineRow, after: BaselineRow) -> bool:
@@ -272,7 +274,7 @@ def explanation(comparison: Comparison) -> list[str]:
         lines.append(f"{codec.name}: {headline(codec)}")
         if codec.verdict != "equal":
             lines += [f"  {line}" for line in _details(codec)]
-    lines += [f"{name}: not in the baseline, not checked" for name in comparison.unchecked]
+    lines += [f"{name}: not measured before, not checked" for name in comparison.unchecked]
     return lines
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.messages import shown
+from llmzip.cli.messages import WITHOUT_DECODER, shown
 from llmzip.cli.options import Json
 from llmzip.errors import UsageError
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MODEL_BY_NUMBERS = "this model"
 
+LONGEST_FIGURE = 9
+"""Characters, so that every table fits 80 columns, whatever numbers it is made of."""
+
 
 def _number(help: str) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(metavar="X", help=help)
@@ -26,7 +29,7 @@ def _number(help: str) -> typer.models.OptionInfo:
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="MODEL", hidden=True)]
 Parameters = Annotated[float | None, _number("Account for a model of so many parameters, such as 7e9.")]
-BytesPerParameter = Annotated[float, _number("Bytes that a parameter takes as stored.")]
+BytesPerParameter = Annotated[float | None, _number("Bytes that a parameter takes as stored; 2 unless given.")]
 ReceiverBytes = Annotated[float | None, _number("All that a receiver must hold, if more than the parameters.")]
 TrainingBytes = Annotated[float | None, _number("Bytes of training text.")]
 TrainingTokens = Annotated[float | None, _number("Tokens of training text; with --bytes-per-token its size.")]
@@ -40,7 +43,7 @@ OriginalBytes = Annotated[float | None, _number("Bytes of the text to compress; 
 def account(
     names: Names = None,
     parameters: Parameters = None,
-    bytes_per_parameter: BytesPerParameter = 2.0,
+    bytes_per_parameter: BytesPerParameter = None,
     receiver_bytes: ReceiverBytes = None,
     training_bytes: TrainingBytes = None,
     training_tokens: TrainingTokens = None,
@@ -60,6 +63,8 @@ def account(
     from llmzip.bench.known_models import account as account_for
 
     numbers = {
+        "--parameters": parameters,
+        "--bytes-per-parameter": bytes_per_parameter,
         "--receiver-bytes": receiver_bytes,
         "--training-bytes": training_bytes,
         "--training-tokens": training_tokens,
@@ -69,7 +74,7 @@ def account(
         "--codec-bpb": codec_bpb,
         "--original-bytes": original_bytes,
     }
-    _check(parameters, bytes_per_parameter, numbers)
+    _check({name: value for name, value in numbers.items() if value is not None})
     facts = [find_model(name) for name in names or []]
     if parameters is not None:
         if training_bytes is None and training_tokens is not None and bytes_per_token is not None:
@@ -78,7 +83,7 @@ def account(
             ModelFacts(
                 MODEL_BY_NUMBERS,
                 round(parameters),
-                round(parameters * bytes_per_parameter),
+                round(parameters * (2.0 if bytes_per_parameter is None else bytes_per_parameter)),
                 receiver_bytes=_rounded(receiver_bytes),
                 training_bytes=training_bytes,
                 training_tokens=_rounded(training_tokens),
@@ -106,15 +111,37 @@ def account(
             console.print(_sources(entry.facts))
 
 
-def _check(parameters: float | None, bytes_per_parameter: float, numbers: dict[str, float | None]) -> None:
-    given = {name: value for name, value in numbers.items() if value is not None}
-    if parameters is None and given:
-        raise UsageError(f"{next(iter(given))} describes a model by numbers: give its --parameters too")
-    given |= {"--bytes-per-parameter": bytes_per_parameter}
-    given |= {} if parameters is None else {"--parameters": parameters}
+WHOLE = ("--parameters", "--receiver-bytes", "--training-tokens", "--original-bytes")
+
+SMALLEST, LARGEST = 1e-30, 1e30
+"""Of a number: beyond them is no model, and figures that follow would not fit a float."""
+
+NEEDS = {
+    "--training-tokens": ("--loss", "--bytes-per-token"),
+    "--bytes-per-token": ("--training-tokens",),
+    "--loss": ("--training-tokens",),
+    "--bpb": ("--codec-bpb", "--original-bytes", "--training-bytes", "--bytes-per-token"),
+    "--codec-bpb": ("--bpb",),
+    "--original-bytes": ("--bpb",),
+}
+"""Option -> options of which it needs one: nothing would follow from it alone."""
+
+
+def _check(given: dict[str, float]) -> None:
     for name, value in given.items():
         if not 0 < value < float("inf"):
             raise UsageError(f"{name} is {value}: give a number above 0")
+        if not SMALLEST <= value <= LARGEST:
+            raise UsageError(f"{name} is {value}: give a number from {SMALLEST} to {LARGEST}")
+        if name in WHOLE and value != int(value):
+            raise UsageError(f"{name} is {value}: give a whole number")
+    if given and "--parameters" not in given:
+        raise UsageError(f"{next(iter(given))} describes a model by numbers: give its --parameters too")
+    for name, others in NEEDS.items():
+        if name in given and not any(other in given for other in others):
+            raise UsageError(f"nothing follows from {name} alone: give {' or '.join(others)} too, or leave it out")
+    if "--training-bytes" in given and "--bytes-per-token" in given:
+        raise UsageError("--training-bytes and --bytes-per-token both say how large the text is: leave one out")
 
 
 def _rounded(value: float | None) -> int | None:
@@ -138,6 +165,7 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
         ("as\nstored", lambda a: _size(a.facts.parameter_bytes)),
         ("after\nzstd -19", lambda a: _size(a.facts.zstd_bytes)),
         ("receiver\nholds", lambda a: _size(_held(a.facts))),
+        caption=f"receiver holds: {WITHOUT_DECODER}.",
     )
     if trained := has("training_ratio"):
         yield _table(
@@ -175,7 +203,7 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
             ("adjusted", lambda a: _figure(a.adjusted_bits_per_byte, ",.3f")),
             ("codec", _codec),
             ("break-even\nbytes", _break_even),
-            caption="total, adjusted: with what the receiver must hold. break-even: from that many bytes of such text "
+            caption="total, adjusted: with what the receiver holds. break-even: from that many bytes of such text "
             "on the model is smaller than the codec, what it holds counted.",
         )
 
@@ -218,8 +246,8 @@ def _break_even(entry: "ModelAccount") -> str:
 
 def _codec(entry: "ModelAccount") -> str:
     """With its bits per byte."""
-    facts = entry.facts
-    return "-" if facts.codec_bits_per_byte is None else f"{shown(facts.codec or '')} {facts.codec_bits_per_byte:.3f}"
+    rate = _figure(entry.facts.codec_bits_per_byte, ".3f")
+    return rate if rate == "-" else f"{shown(entry.facts.codec or '')} {rate}"
 
 
 def _quotient(dividend: float | None, divisor: float | None) -> float | None:
@@ -233,13 +261,19 @@ def _size(value: float | None) -> str:
     for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if value >= 0.9995 * unit:
             scaled = value / unit
+            if scaled >= 999.5:
+                return f"{value:.1e}"
             return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{prefix}"
     return f"{value:.0f}"
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.1f} x"
+    return "-" if value is None else f"{_figure(value, ',.1f')} x"
 
 
 def _figure(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
+    """Of at most nine characters: what would be longer is written as a power of ten."""
+    if value is None:
+        return "-"
+    text = format(value, form)
+    return text if len(text) <= LONGEST_FIGURE else f"{value:.1e}"

@@ -13,7 +13,7 @@ Exit codes, of several files the worst:
   1    failure: damage, a check that failed, a full disk
   2    usage
   3    results that cannot be compared
-  4    a model or corpus that is not available
+  4    a model, corpus or program that is not available
   130  interrupted
 """
 

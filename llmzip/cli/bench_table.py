@@ -69,6 +69,9 @@ COLUMNS = (
     Column("verified", _verified, 90),
 )
 
+PARTS = {"memory": "memory's first state", "decoder": "decoder's source"}
+"""How what a receiver holds is called, where its name in the document is shorter."""
+
 EXPLANATION = (
     "Bits per byte: 8 x archive / original; of several files, sum of bits / sum of bytes. Ideal: what a coder without "
     "loss would need. Adjusted: with all that the receiver must already hold. Break-even: the corpus size from which "
@@ -80,7 +83,7 @@ def print_table(results: Results, console: "Console", *, files: bool) -> None:
     """Groups by kind, all files last; ``files``: whether every file has its lines as well."""
     console.print(_table(results, console.width, files=files))
     for line in _notes(results):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
 def _notes(results: Results) -> list[str]:
@@ -163,7 +166,8 @@ def receiver_lines(results: Results) -> list[str]:
     lines = []
     for codec in results.codecs:
         if codec.receiver_bytes:
-            parts = " + ".join(f"{part} {size:,}" for part, size in codec.receiver_bytes.items())
+            sizes = codec.receiver_bytes.items()
+            parts = " + ".join(f"{PARTS.get(part, part)} {size:,}" for part, size in sizes)
             whole = sum(codec.receiver_bytes.values())
             count = f", {codec.parameter_count:,} parameters" if codec.parameter_count else ""
             lines.append(f"{shown(codec.name)}: a receiver holds {whole:,} bytes ({parts}){count}")

@@ -11,12 +11,11 @@ from llmzip.cli.gating import (
     AcrossModels,
     Exports,
     Tolerance,
-    conclude,
     parse_exports,
     read_side,
     write_exports,
 )
-from llmzip.cli.messages import shown
+from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Json
 
 if TYPE_CHECKING:
@@ -46,7 +45,10 @@ def compare(
         typer.echo(json.dumps(comparison_as_json(comparison), indent=2))
     else:
         typer.echo("\n".join(map(shown, gate.explanation(comparison))))
-    raise typer.Exit(conclude(comparison, before))
+    verdict = {"regressed": "worse", "improved": "better"}.get(comparison.verdict)
+    if verdict is not None:
+        say(f"llmzip: {shown(str(after))} is {verdict} than {shown(str(before))}")
+    raise typer.Exit(comparison.verdict == "regressed")
 
 
 def comparison_as_json(comparison: "Comparison") -> dict[str, Any]:

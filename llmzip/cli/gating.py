@@ -4,6 +4,7 @@ The library compares and writes texts; here they meet files, the terminal and th
 """
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +15,7 @@ from llmzip.cli.messages import say, shown
 from llmzip.errors import NotComparableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from llmzip.bench.baseline import Baseline
     from llmzip.bench.gate import Comparison
@@ -58,10 +59,9 @@ def read_side(path: Path) -> "Baseline":
     try:
         return read_baseline(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        made = f"make a baseline with bench --check {path} --update-baseline, or a result with bench --output"
-        raise UsageError(f"there is no {path}: {made}") from None
+        raise UsageError(f"there is no {path}: llmzip bench --output {path} makes a result") from None
     except UnicodeDecodeError:
-        message = f"{path}: this is not a baseline (not UTF-8): restore it, or measure again with --update-baseline"
+        message = f"{path}: this is neither a baseline nor a result of bench (not UTF-8): restore it, or measure again"
         raise NotComparableError(message) from None
     except NotComparableError as error:
         raise NotComparableError(f"{path}: {error}") from None
@@ -94,7 +94,7 @@ def write_exports(exports: list[tuple[str, Path]], measured: "Baseline", compari
             say(line)
 
 
-def conclude(comparison: "Comparison", baseline: Path) -> int:
+def _conclude(comparison: "Comparison", baseline: Path) -> int:
     """Says what to do about the comparison, and returns the exit code: 1 where something regressed, else 0."""
     if comparison.verdict == "regressed":
         say(f"llmzip: worse than {shown(str(baseline))}: undo that, or accept it with --update-baseline")
@@ -102,6 +102,15 @@ def conclude(comparison: "Comparison", baseline: Path) -> int:
     if comparison.verdict == "improved":
         say(f"llmzip: better than {shown(str(baseline))}: keep that with --update-baseline")
     return 0
+
+
+@contextmanager
+def _offering_a_new_baseline() -> "Iterator[None]":
+    """What ``compare`` says of two files, ``bench --check`` says too, and it has one remedy more."""
+    try:
+        yield
+    except NotComparableError as error:
+        raise NotComparableError(f"{error}; --update-baseline begins anew") from None
 
 
 class Gate:
@@ -126,7 +135,14 @@ class Gate:
         self._exports = parse_exports(exports)
         self._baseline: Baseline | None = None
         if path is not None:
-            self._baseline = self._old_baseline(path) if update else read_side(path)
+            self._baseline = self._old_baseline(path) if update else self._present_baseline(path)
+
+    @staticmethod
+    def _present_baseline(path: Path) -> "Baseline":
+        if not path.exists():
+            raise UsageError(f"there is no baseline {path}: --update-baseline makes it")
+        with _offering_a_new_baseline():
+            return read_side(path)
 
     @staticmethod
     def _old_baseline(path: Path) -> "Baseline | None":
@@ -142,7 +158,8 @@ class Gate:
         from llmzip.bench.gate import check_comparable
 
         if self._baseline is not None and not self._update:
-            check_comparable(self._baseline, identities(files, codecs), across_models=self._across_models)
+            with _offering_a_new_baseline():
+                check_comparable(self._baseline, identities(files, codecs), across_models=self._across_models)
 
     def conclude(self, results: "Results") -> int:
         """Compares, explains on stderr, writes what was asked for, and returns the exit code."""
@@ -168,4 +185,4 @@ class Gate:
             write_text(self._path, measured.to_json())
             say(f"llmzip: {shown(str(self._path))} is the new baseline: commit it")
             return 0
-        return conclude(comparison, self._path) if comparison and self._path else 0
+        return _conclude(comparison, self._path) if comparison and self._path else 0

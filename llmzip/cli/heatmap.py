@@ -1,6 +1,7 @@
 """``llmzip heatmap``: every token of a text, coloured by what it costs. Only ``cli`` imports it."""
 
 import json
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,6 +67,8 @@ def heatmap(
     from llmzip.bench.heatmap import LIMIT_BYTES, measure_heatmap
     from llmzip.predictors import DEFAULT_RUNG, load_predictor
 
+    if os.path.isdir(file):
+        raise UsageError(f"{shown(file)} is a folder: name one file in it")
     with open_source(file) as source:
         data = source.read()
     predictor = load_predictor(model or DEFAULT_RUNG, threads=threads)

@@ -9,6 +9,9 @@ from llmzip.errors import LlmzipError
 STANDARD = "-"
 """Standard input or output, as a file name on the command line."""
 
+WITHOUT_DECODER = "weights, tokenizer and memory's first state, not the decoder's source, which llmzip bench counts too"
+"""What a receiver must hold besides llmzip itself, in the same words wherever it is shown."""
+
 
 def say(message: str) -> None:
     """Prints a line on stderr, if someone takes it: what was done does not fail for want of a reader."""

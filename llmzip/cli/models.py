@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from llmzip.cli.messages import WITHOUT_DECODER
 from llmzip.cli.options import Json
 
 Pareto = Annotated[bool, typer.Option("--pareto", help="Show the levels: size against speed, as measured.")]
 
 
 def models(pareto: Pareto = False, as_json: Json = False) -> None:
-    """List the embedded models: what a receiver must hold, and bits per byte on held-out text.
+    """List the embedded models: what a receiver holds, and bits per byte on held-out text.
 
     With --pareto, the levels -1 to -9 and what was measured beside them, from fast to strong.
     """
@@ -41,8 +42,8 @@ def _show_levels(*, as_json: bool) -> None:
     texts = ", ".join(f"{name} ({size:,} bytes)" for name, size in conditions["texts"].items())
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="* nothing measured is both smaller and as fast to decompress. The receiver's bytes (weights, "
-        f"tokenizer, memory's first state) are not in the bits. Measured on {texts}; {conditions['machine']}: "
+        caption="* nothing measured is both smaller and as fast to decompress. Receiver bytes: "
+        f"{WITHOUT_DECODER}; they are not in the bits. Measured on {texts}; {conditions['machine']}: "
         "speeds are 1,000 bytes a second of one core's time.",
         caption_justify="left",
         pad_edge=False,
@@ -84,8 +85,9 @@ def _show_models(*, as_json: bool) -> None:
     kinds = list(dict.fromkeys(kind for rung in rungs for kind in rung.bits_per_byte))
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="* the default. Speed on the machine of the model card; bits per byte of held-out text, by kind, "
-        "with memory. Besides, adaptive: no model, only a tokenizer. How they compare: llmzip models --pareto.",
+        caption=f"* the default. Stored bytes: {WITHOUT_DECODER}. Speed on the machine of the model card; bits per "
+        "byte of held-out text, by kind, with memory. Besides, adaptive: no model, only a tokenizer. How they compare: "
+        "llmzip models --pareto.",
         caption_justify="left",
         pad_edge=False,
     )
