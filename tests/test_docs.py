@@ -56,6 +56,15 @@ def test_the_codecs_described_in_the_documents_can_be_read(tmp_path: Path) -> No
     assert [codec.description.name for codec in read_external_codecs(tmp_path / "codecs.toml")] == ["cmix", "lz4 -12"]
 
 
+def test_what_rounding_costs_is_what_the_cards_say() -> None:
+    said = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for rung in embedded_rungs():
+        card = json.loads((rung.folder / "card.json").read_text(encoding="utf-8"))
+        costs = [100 * cost for cost in card["exact_over_float"].values()]
+        assert max(costs) < 0.5
+        assert f"`{rung.name}` {min(costs):+.2f} to {max(costs):+.2f} %" in said, "the cards changed: correct the table"
+
+
 def test_the_tables_are_those_of_the_committed_results() -> None:
     tables = runpy.run_path(str(ROOT / "benchmarks" / "readme_table.py"))
     assert tables["with_tables"](README) == README
