@@ -90,9 +90,26 @@ def test_every_engine_and_step_gives_the_same_bits(folder: Path, engine: str, st
 
 def test_the_compiled_engine_takes_over_in_midstream(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llmzip.engine.model.COMPILE_AFTER_TOKENS", 100)
+    monkeypatch.setattr("llmzip.engine.model._numba_is_imported", lambda: False)
     tokens = np.random.default_rng(4).integers(0, 300, (2, 200))
     for one, other in zip(run(model_folder, "numpy", tokens, 9), run(model_folder, "auto", tokens, 9), strict=True):
         assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("inputs", [5, 64, 3000])  # 3000: of two parts
+def test_few_rows_are_multiplied_to_the_same_bits(inputs: int, model_folder: Path) -> None:
+    from llmzip.engine.array_ops import ArrayOps
+    from llmzip.engine.backends import NumpyBackend
+    from llmzip.engine.compiled_ops import FEW_ROWS, CompiledOps
+
+    shape, rng = load_weights(model_folder).shape, np.random.default_rng(inputs)
+    linear = make_linear(rng.uniform(-1, 1, (33, inputs)).astype(np.float32))
+    assert (len(linear.parts) > 1) == (inputs == 3000)
+    plain, compiled = ArrayOps(shape, NumpyBackend()), CompiledOps(shape)
+    for rows in range(1, FEW_ROWS + 2):
+        q = rng.integers(-127, 128, (rows, inputs)).astype(np.float32)
+        q[0] = 127 * np.sign(linear.parts[0][0, 0])
+        assert np.array_equal(plain.linear(q, linear), compiled.linear(q, linear))
 
 
 def test_the_float_model_of_transformers_agrees(folder: Path) -> None:

@@ -4,6 +4,7 @@
 positions at a time; the arithmetic makes that one result. May import the rest of ``engine`` and ``predictor``.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -31,7 +32,7 @@ CACHE_LIMIT_BYTES = 4 << 30
 """No archive and no text makes the keys and values of a context's streams larger than this."""
 
 COMPILE_AFTER_TOKENS = 4096
-"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s)."""
+"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s), unless it is imported."""
 
 
 class ExactModel:
@@ -76,7 +77,7 @@ class ExactModel:
         """The operations for the next ``tokens`` tokens: plain at first, compiled once that pays."""
         if self._tokens_until_compiled is not None:
             self._tokens_until_compiled -= tokens
-            if self._tokens_until_compiled < 0:
+            if self._tokens_until_compiled < 0 or _numba_is_imported():
                 from llmzip.engine.compiled_ops import CompiledOps
 
                 self._ops, self._tokens_until_compiled = CompiledOps(self.shape), None
@@ -212,6 +213,11 @@ class ExactStreams:
             for peaks in (key_peaks, value_peaks):
                 peaks[..., :kept] = _copy(peaks[..., self._filled - kept : self._filled])
         self._filled = kept
+
+
+def _numba_is_imported() -> bool:
+    """By the memory, say: then its import costs nothing more."""
+    return "numba" in sys.modules
 
 
 def _copy(array: Array) -> Array:
