@@ -1,9 +1,11 @@
 """Float models through transformers: every kind of model and tokenizer comes back, and another machine is refused."""
 
+import contextlib
 import io
 import json
 import random
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -282,6 +284,54 @@ def test_other_dtypes(folders: Folders) -> None:
         assert decode(header, frame, load_hub(folders("llama"), "x", threads=1)) == SAMPLE.encode()[:60]
     with pytest.raises(ModelError, match="unknown: use one of float32"):
         load_hub(folders("llama"), "x", dtype="int4")
+
+
+@pytest.mark.parametrize("kind", CONFIGURATIONS)
+def test_a_model_in_two_parts(folders: Folders, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """accelerate leaves on disk what does not fit into what is said to be all memory, and fetches it at each step."""
+    import transformers
+
+    folder = folders(kind)
+    files = sorted(folder.iterdir())
+    load, enough = transformers.AutoModelForCausalLM.from_pretrained, check_folder(folder).weight_bytes
+
+    def load_in_parts(*arguments: object, **options: object) -> object:
+        assert options["device_map"] == "auto"
+        return load(*arguments, max_memory={"cpu": enough * 9 // 10}, **options)
+
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", load_in_parts)
+    data = SAMPLE.encode()[:150]
+    split = load_hub(folder, "x", device="auto", threads=1)
+    model = split.model._model
+    assert set(model.hf_device_map.values()) == {"cpu", "disk"}
+    assert 0 < sum(parameter.is_meta for parameter in model.parameters()) < len(list(model.parameters()))
+    header, frame = model_frame(split, data, 3)
+    assert b" on cpu, " in header and b" on disk" in header
+    assert decode(header, frame, load_hub(folder, "x", device="auto", threads=1)) == data
+    assert decode(header, frame, load_hub(folder, "x", threads=1)) == data  # the archive says "auto"
+    monkeypatch.undo()
+    with contextlib.suppress(PredictorMismatchError):  # whole, Mamba computes otherwise
+        assert decode(header, frame, load_hub(folder, "x", threads=1)) == data
+    assert sorted(folder.iterdir()) == files
+
+
+def test_a_model_none_of_which_fits(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    least = lambda *arguments, **options: load(*arguments, max_memory={"cpu": 1}, **options)  # noqa: E731
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", least)
+    for dtype in ("float32", "bfloat16"):
+        split = load_hub(folders("llama"), "x", device="auto", dtype=dtype, threads=1)
+        header, frame = model_frame(split, SAMPLE.encode()[:60], 2)
+        assert b" on disk" in header and decode(header, frame, split) == SAMPLE.encode()[:60]
+
+
+def test_models_in_parts_need_accelerate(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ModelError, match="pip install accelerate"):
+        load_hub(folders("gpt2"), "x", device="auto").fitted(100, 1)
+    assert load_hub(folders("gpt2"), "x", device="cpu").fitted(100, 1).model
 
 
 def test_a_tokenizer_without_tokenizer_json_is_converted(folders: Folders, tmp_path: Path) -> None:

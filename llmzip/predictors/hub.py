@@ -23,7 +23,7 @@ from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
-from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, environment_of, read_tokenizer
+from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, read_tokenizer
 
 HUB_VERSION = 1
 """Part of every fingerprint: raise it with any change of the schedule or of the tables."""
@@ -201,7 +201,7 @@ class HubPredictor:
             )
         made = self._with(arithmetic)
         made._check_window()
-        here = environment_of(arithmetic.device)
+        here = made.model.environment()
         if made.numerics != digest:
             names = [
                 f"{n} {environment.get(n)!r} there, {here[n]!r} here" for n in here if here[n] != environment.get(n)
@@ -247,7 +247,7 @@ class HubPredictor:
         return hasher.hexdigest()
 
     def settings(self) -> bytes:
-        environment = environment_of(self.arithmetic.device)
+        environment = self.model.environment()
         return ";".join((self.arithmetic.text(), self.numerics, *environment.values())).encode()
 
 
