@@ -21,6 +21,7 @@ from llmzip.errors import ModelError, PredictorMismatchError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
+from llmzip.predictors.escapes import unrounded_bits as escaped_bits
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
 from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, read_tokenizer
@@ -112,6 +113,17 @@ class HubContext:
 
         tokenizer = self._tokenizer
         return weights(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+
+    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """-log2 of each token's probability before it is rounded, [streams, n]; tokens [streams, n] are then seen."""
+        tokenizer, bits = self._tokenizer, np.empty(tokens.shape)
+        for position, column in enumerate(tokens.T):
+            logits = self.logits[:, : tokenizer.model_size].astype(np.float64)
+            logits -= logits.max(1, keepdims=True)
+            own = logits[np.arange(self.streams), tokenizer.known(column)]
+            bits[:, position] = (np.log(np.exp(logits).sum(1)) - own) / math.log(2)
+            self.append(column)
+        return escaped_bits(bits, tokens >= tokenizer.model_size) if tokenizer.has_escapes else bits
 
     def append(self, tokens: NDArray[np.int64]) -> None:
         model, window, carried = self._model, self._arithmetic.window, self._carried
