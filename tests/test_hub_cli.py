@@ -11,6 +11,10 @@ pytest.importorskip("transformers")
 
 from hub_material import write_hub_folder
 
+from llmzip.cli.metering import metered
+from llmzip.codec import compress, decompress
+from llmzip.predictors.hub import load_hub
+
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "llmzip", *map(str, arguments)]
@@ -35,9 +39,24 @@ def test_a_folder_that_only_transformers_can_run(folder: Path, tmp_path: Path) -
     assert done.returncode == 0 and text.read_bytes() == SAMPLE.encode()[:200], done.stderr
 
 
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("verify", [True, False])
+def test_the_bar_shows_encoding_and_verifying(folder: Path, portable: bool, verify: bool) -> None:
+    plain = load_hub(folder, "x", threads=1)
+    predictor = plain.made_portable() if portable else plain
+    data, reported = SAMPLE.encode()[:200], list[float]()
+    archive = compress(data, metered(predictor, reported.append, verified=verify), streams=1, verify=verify)
+    assert archive == compress(data, predictor, streams=1, verify=False)
+    assert reported == sorted(reported) and reported[-1] == pytest.approx(len(data), rel=0.01)
+    steps = [done for done in reported if done > len(data) / 2]
+    assert len(steps) > 50 or portable and not verify  # a forward pass is one step
+    reported.clear()
+    assert decompress(archive, metered(predictor, reported.append, bytes_per_token=2.0)) == data
+    assert reported[-1] == len(data) and len(reported) > 50
+
+
 def test_no_model_is_opened_because_an_archive_names_it(folder: Path, tmp_path: Path) -> None:
     from llmzip import archive
-    from llmzip.predictors.hub import load_hub
 
     fingerprint = load_hub(folder, "x").fingerprint
     payload = archive.pack_frame(archive.MODEL, b"a", b"\1", 1, 1) + b"\0"

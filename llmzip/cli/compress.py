@@ -147,7 +147,7 @@ def compress(
                     info = compress_file(
                         text,
                         archive,
-                        metered(predictor, report),
+                        metered(predictor, report, verified=verify),
                         streams=streams,
                         stream_tokens=way.stream_tokens,
                         memory=way.memory,

@@ -59,9 +59,14 @@ class _Meter:
 class MeteredPredictor:
     """Passes everything on to a predictor, and reports how many bytes of text are done."""
 
-    def __init__(self, predictor: Predictor, report: Report, bytes_per_token: float | None = None) -> None:
-        """bytes_per_token: for decoding, where it follows from the archive; for encoding it follows from the text."""
-        self._predictor, self._meter = predictor, _Meter(report)
+    def __init__(
+        self, predictor: Predictor, meter: _Meter, bytes_per_token: float | None = None, passes: int = 1
+    ) -> None:
+        """bytes_per_token: for decoding, where it follows from the archive; for encoding it follows from the text.
+
+        passes: how often each token is met, as where a frame is encoded and then decoded to verify it.
+        """
+        self._predictor, self._meter, self._passes = predictor, meter, passes
         self._decodes, self._bytes_per_token = bytes_per_token is not None, bytes_per_token or 0.0
         self._frame_bytes = 0
 
@@ -111,12 +116,14 @@ class MeteredPredictor:
         return data
 
     def _count(self, token_count: int) -> None:
-        self._meter.advance(token_count * self._bytes_per_token)
+        self._meter.advance(token_count * self._bytes_per_token / self._passes)
 
 
 class _MeteredModelPredictor(MeteredPredictor):
-    def __init__(self, predictor: ModelPredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
+    def __init__(
+        self, predictor: ModelPredictor, meter: _Meter, bytes_per_token: float | None = None, passes: int = 1
+    ) -> None:
+        super().__init__(predictor, meter, bytes_per_token, passes)
         self._model = predictor
 
     def start(self, streams: int) -> Context:
@@ -124,9 +131,19 @@ class _MeteredModelPredictor(MeteredPredictor):
 
 
 class _MeteredFloatPredictor(_MeteredModelPredictor):
-    def __init__(self, predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
-        self._float, self._arguments = predictor, (report, bytes_per_token)
+    """verified: whether what ``fitted`` gives also decodes what it encodes."""
+
+    def __init__(
+        self,
+        predictor: FloatPredictor,
+        meter: _Meter,
+        bytes_per_token: float | None = None,
+        passes: int = 1,
+        *,
+        verified: bool = True,
+    ) -> None:
+        super().__init__(predictor, meter, bytes_per_token, passes)
+        self._float, self._verified = predictor, verified
 
     @property
     def most_streams(self) -> int:
@@ -139,15 +156,28 @@ class _MeteredFloatPredictor(_MeteredModelPredictor):
         return self._float.settings()
 
     def fitted(self, original_bytes: int, streams: int | None) -> FloatPredictor:
-        return _metered_float(self._float.fitted(original_bytes, streams), *self._arguments)
+        return self._like(self._float.fitted(original_bytes, streams), 1 + self._verified)
 
     def restored(self, settings: bytes) -> FloatPredictor:
-        return _metered_float(self._float.restored(settings), *self._arguments)
+        return self._like(self._float.restored(settings), 1)
+
+    def _like(self, predictor: FloatPredictor, passes: int) -> FloatPredictor:
+        """The predictor with the same meter."""
+        bytes_per_token = self._bytes_per_token if self._decodes else None
+        return _metered_float(predictor, self._meter, bytes_per_token, passes, verified=self._verified)
 
 
 class _MeteredPortablePredictor(_MeteredFloatPredictor):
-    def __init__(self, predictor: PortablePredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
+    def __init__(
+        self,
+        predictor: PortablePredictor,
+        meter: _Meter,
+        bytes_per_token: float | None = None,
+        passes: int = 1,
+        *,
+        verified: bool = True,
+    ) -> None:
+        super().__init__(predictor, meter, bytes_per_token, passes, verified=verified)
         self._portable = predictor
 
     @property
@@ -164,20 +194,31 @@ class _MeteredPortablePredictor(_MeteredFloatPredictor):
 
 
 def _metered_float(
-    predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None
+    predictor: FloatPredictor,
+    meter: _Meter,
+    bytes_per_token: float | None = None,
+    passes: int = 1,
+    *,
+    verified: bool,
 ) -> _MeteredFloatPredictor:
     if isinstance(predictor, PortablePredictor):
-        return _MeteredPortablePredictor(predictor, report, bytes_per_token)
-    return _MeteredFloatPredictor(predictor, report, bytes_per_token)
+        return _MeteredPortablePredictor(predictor, meter, bytes_per_token, passes, verified=verified)
+    return _MeteredFloatPredictor(predictor, meter, bytes_per_token, passes, verified=verified)
 
 
-def metered(predictor: Predictor, report: Report, *, bytes_per_token: float | None = None) -> Predictor:
-    """The predictor, metered; what it is to the codec does not change. bytes_per_token: see ``MeteredPredictor``."""
+def metered(
+    predictor: Predictor, report: Report, *, bytes_per_token: float | None = None, verified: bool = True
+) -> Predictor:
+    """The predictor, metered; what it is to the codec does not change. bytes_per_token: see ``MeteredPredictor``.
+
+    verified: whether the codec decodes what it encodes with a float predictor.
+    """
+    meter = _Meter(report)
     if isinstance(predictor, FloatPredictor):
-        return _metered_float(predictor, report, bytes_per_token)
+        return _metered_float(predictor, meter, bytes_per_token, verified=verified)
     if isinstance(predictor, ModelPredictor):
-        return _MeteredModelPredictor(predictor, report, bytes_per_token)
-    return MeteredPredictor(predictor, report, bytes_per_token)
+        return _MeteredModelPredictor(predictor, meter, bytes_per_token)
+    return MeteredPredictor(predictor, meter, bytes_per_token)
 
 
 class _MeteredLogits:
