@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.errors import ModelError, PredictorMismatchError
+from llmzip.errors import ModelError, PredictorMismatchError, UsageError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
@@ -383,16 +383,21 @@ class PortableHubPredictor(HubPredictor):
         return HubContext(made, streams)
 
 
+def check_dtype(dtype: str) -> None:
+    """UsageError where it is none of DTYPES."""
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+
+
 def load_hub(
     path: Path, name: str, *, dtype: str = "float32", device: str | None = None, threads: int = 0
 ) -> HubPredictor:
     """The predictor in a Hugging Face folder; the weights are read when they are needed.
 
     device: as torch calls it, or "auto" to spread a large model over all there are; None for the processor, and for
-    that of the archive. threads: 0 for all cores. Raises ModelError.
+    that of the archive. threads: 0 for all cores. Raises ModelError, and UsageError where dtype is unknown.
     """
-    if dtype not in DTYPES:
-        raise ModelError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+    check_dtype(dtype)
     folder = check_folder(path)
     tokenizer = read_tokenizer(folder)
     hasher = folder.digest()
