@@ -84,7 +84,7 @@ CONTRADICTIONS = [
     ("command", "options", "code", "words"),
     [
         ("compress", ("--exact",), 4, "cannot run in the exact engine"),
-        ("compress", ("--device", "nowhere"), 4, "cannot be loaded"),
+        ("compress", ("--device", "nowhere"), 4, "torch has no device 'nowhere' here"),
         ("compress", ("--exact", "--portable"), 2, "--exact archives are portable"),
         ("bench", ("--quick", "--portable"), 2, "--quick does not estimate"),
         *((command, *case) for command in ("compress", "bench", "heatmap") for case in CONTRADICTIONS),

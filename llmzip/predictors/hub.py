@@ -24,7 +24,7 @@ from llmzip.predictor import FLOAT_PREFIX
 from llmzip.predictors.escapes import unrounded_bits as escaped_bits
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
-from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, read_tokenizer
+from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
 
 HUB_VERSION = 1
 """Part of every fingerprint: raise it with any change of the schedule or of the tables."""
@@ -210,6 +210,10 @@ class HubPredictor:
         if self._asked_device not in (None, arithmetic.device):
             raise PredictorMismatchError(
                 f"the archive was made on {arithmetic.device}, --device says {self._asked_device}: leave it out"
+            )
+        if not has_device(arithmetic.device):
+            raise PredictorMismatchError(
+                f"the archive was made on {arithmetic.device!r}, which torch does not have here: decompress it there"
             )
         made = self._with(arithmetic)
         made._check_window()

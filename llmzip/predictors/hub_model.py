@@ -104,7 +104,13 @@ class HubModel:
 
     def _run(self, tokens: NDArray[np.int64], **options: Any) -> Any:
         with self._torch.inference_mode():
-            return self._model(input_ids=self._torch.from_numpy(tokens).to(self._input_device), **options)
+            try:
+                return self._model(input_ids=self._torch.from_numpy(tokens).to(self._input_device), **options)
+            except RuntimeError as error:  # of torch, where memory ends or something is not done on a device
+                reason = str(error).strip().split("\n")[0]
+                raise ModelError(
+                    f"the model cannot be run ({reason}): use fewer --streams or another --device"
+                ) from None
 
     def _use_threads(self, threads: int) -> None:
         if self._torch.get_num_threads() != threads:
@@ -137,6 +143,8 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
         raise ModelError("torch or transformers is not installed: pip install 'llmzip[torch]'") from None
     if device == "auto":
         _require_accelerate()
+    elif not has_device(device):
+        raise ModelError(f"torch has no device {device!r} here: name another with --device")
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     path = str(folder.path)
@@ -167,6 +175,16 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise ModelError(f"{path} cannot be loaded ({reason}): take the folder again, or name another") from None
+
+
+def has_device(device: str) -> bool:
+    """Whether models can be put there."""
+    import torch
+
+    try:
+        return device == "auto" or not torch.empty(0, device=device).is_meta
+    except (RuntimeError, AssertionError, AttributeError, ImportError):  # each kind of device says no in its own way
+        return False
 
 
 def _require_accelerate() -> None:
