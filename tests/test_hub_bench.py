@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SAMPLE
 
@@ -21,7 +22,7 @@ from llmzip.errors import ModelError, UsageError
 from llmzip.frames import Limit, encode_intervals, intervals, token_intervals
 from llmzip.memory import first_state
 from llmzip.predictor import FloatPredictor, ModelPredictor
-from llmzip.predictors import Arithmetic, load_predictor
+from llmzip.predictors import Arithmetic, find_model_folder, load_predictor
 from llmzip.predictors.hub import load_hub
 
 LONG, SHORT = (SAMPLE * 6).encode(), SAMPLE.encode()[:150]
@@ -117,3 +118,37 @@ def test_the_memory_of_an_embedded_model_begins_with_what_it_learnt_in_floating_
     assert predictor.parameter_bytes == load_predictor("nano").parameter_bytes
     with pytest.raises(ModelError, match="no model that could run in floating point"):
         load_predictor("adaptive", arithmetic="float")
+
+
+TINY_STORIES = Path(__file__).resolve().parents[2] / "shared" / "models" / "TinyStories-656K"
+STORY = (
+    b"Once upon a time, there was a little girl. She had a red ball and liked to play with it in the park every day.\n"
+)
+
+
+@pytest.mark.parametrize("name", ["nano", "small", "base", "TinyStories-656K"])
+def test_the_bench_says_what_a_plain_forward_pass_says(name: str) -> None:
+    """``benchmarks/ideal_bits.py`` shows it on longer texts."""
+    import torch
+    import transformers
+
+    if name == TINY_STORIES.name and not TINY_STORIES.is_dir():
+        pytest.skip("TinyStories-656K is not beside this checkout")
+    where = str(TINY_STORIES) if name == TINY_STORIES.name else name
+    plain = transformers.AutoModelForCausalLM.from_pretrained(find_model_folder(where), dtype=torch.float64).eval()
+    codec = modelled(where, arithmetic="float", threads=1)
+    tokens = codec.predictor.tokenize(STORY)
+    with torch.inference_mode():
+        fed = torch.from_numpy(np.concatenate(([plain.config.bos_token_id], tokens[:-1])))[None]
+        rows = plain(input_ids=fed).logits[0].log_softmax(-1)
+    spelt = codec.predictor.vocabulary_size - plain.config.vocab_size
+    share = (
+        0.0 if not spelt else -math.log2(1 - 2**-10)
+    )  # of the tokens that spell bytes, which a model knows nothing of
+    forward = share * len(tokens) - float(rows[range(len(tokens)), tokens].sum()) / math.log(2)
+    row = measure_row(codec, STORY, "story", explain=True)
+    assert row.ideal_microbits is not None and row.waterfall_microbits is not None
+    assert row.waterfall_microbits["model"] / MICROBITS == pytest.approx(forward, rel=1e-5)
+    assert row.ideal_microbits / MICROBITS == pytest.approx(forward, rel=1e-3)
+    exact = measure_row(modelled(where, arithmetic="exact", threads=1), STORY, "story")
+    assert exact.ideal_microbits is not None and exact.ideal_microbits / MICROBITS == pytest.approx(forward, rel=0.01)
