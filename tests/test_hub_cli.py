@@ -49,11 +49,14 @@ def test_the_bar_shows_encoding_and_verifying(folder: Path, portable: bool, veri
     plain = load_hub(folder, "x", threads=1)
     predictor = plain.made_portable() if portable else plain
     data, reported = SAMPLE.encode()[:200], list[float]()
-    archive = compress(data, metered(predictor, reported.append, verified=verify), streams=1, verify=verify)
+    followed = metered(predictor, reported.append, verified=verify)
+    archive = compress(data, followed, streams=1, verify=verify)
     assert archive == compress(data, predictor, streams=1, verify=False)
     assert reported == sorted(reported) and reported[-1] == pytest.approx(len(data), rel=0.01)
     steps = [done for done in reported if done > len(data) / 2]
     assert len(steps) > 50 or portable and not verify  # a forward pass is one step
+    assert decompress(archive, followed) == data  # as the bench does
+    assert reported == sorted(reported) and reported[-1] == pytest.approx(2 * len(data), rel=0.01)
     reported.clear()
     assert decompress(archive, metered(predictor, reported.append, bytes_per_token=2.0)) == data
     assert reported[-1] == len(data) and len(reported) > 50
