@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from llmzip import archive, codec, frames
 from llmzip.codec import compress, decompress
-from llmzip.errors import LlmzipError, ModelError, PredictorMismatchError, RoundTripError
+from llmzip.errors import LlmzipError, ModelError, PredictorMismatchError, RoundTripError, UsageError
 from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, FloatPredictor, Predictor
 from llmzip.predictors import hub, load_predictor
 from llmzip.predictors.hub import HubPredictor, load_hub
@@ -318,7 +318,7 @@ def test_other_dtypes(folders: Folders) -> None:
         predictor = load_hub(folders("llama"), "x", dtype=dtype, threads=1)
         header, frame = model_frame(predictor, SAMPLE.encode()[:60], 2)
         assert decode(header, frame, load_hub(folders("llama"), "x", threads=1)) == SAMPLE.encode()[:60]
-    with pytest.raises(ModelError, match="unknown: use one of float32"):
+    with pytest.raises(UsageError, match="unknown: use one of float32"):
         load_hub(folders("llama"), "x", dtype="int4")
 
 
