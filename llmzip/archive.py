@@ -193,10 +193,13 @@ class ByteReader:
 def read_header(reader: ByteReader) -> ArchiveInfo:
     """The header at the reader's position, with no frames yet."""
     offset = reader.position
-    raw = reader.take(4)
-    if raw[:3] != MAGIC:
-        where = "this is" if offset == 0 else f"byte {offset} begins"
-        raise ArchiveError(f"{where} not an llmzip archive: check the file name")
+    if any(reader.take(1)[0] != byte for byte in MAGIC):  # one by one: what is no archive may be shorter
+        if offset == 0:
+            raise ArchiveError("this is not an llmzip archive: check the file name")
+        raise ArchiveError(
+            f"the archive ends at byte {offset}, and what follows is not another: cut the file there, or use --recover"
+        )
+    raw = MAGIC + reader.take(1)
     if raw[3] not in READABLE_VERSIONS:
         if raw[3] > FORMAT_VERSION:
             raise UnsupportedVersionError(f"format version {raw[3]} is newer than this llmzip: upgrade llmzip")

@@ -308,9 +308,14 @@ def opener(header: ArchiveInfo, load: Load) -> Callable[[], Predictor]:
         if not loaded:
             predictor = load(header.predictor_name)
             if predictor.fingerprint[: archive.FINGERPRINT_BYTES] != header.fingerprint:
+                here = predictor.fingerprint[: archive.FINGERPRINT_BYTES].hex()
+                found = f"this is {predictor.name!r} {here}"
+                if predictor.name == header.predictor_name:
+                    found = (
+                        f"the one of that name here has other weights, another tokenizer or other arithmetic ({here})"
+                    )
                 raise PredictorMismatchError(
-                    f"the archive was made with {header.predictor_name!r} {header.fingerprint.hex()}, this is "
-                    f"{predictor.name!r} {predictor.fingerprint[: archive.FINGERPRINT_BYTES].hex()}: "
+                    f"the archive was made with {header.predictor_name!r} {header.fingerprint.hex()}, {found}: "
                     "name the model that made it with -m, or use the llmzip version that did"
                 )
             loaded.append(predictor.restored(header.settings) if isinstance(predictor, FloatPredictor) else predictor)

@@ -38,6 +38,15 @@ class Context(Protocol):
         ...
 
 
+@runtime_checkable
+class UnroundedContext(Protocol):
+    """A context that can say what its distributions were before they were rounded. Only the bench asks."""
+
+    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """-log2 of each token's probability, [streams, n], for tokens [streams, n], which are then seen."""
+        ...
+
+
 class Predictor(Protocol):
     """What an archive names: a tokenizer, loaded and constant. With no more than this, memory alone predicts."""
 

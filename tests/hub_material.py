@@ -27,6 +27,12 @@ HOSTILE = [
     b"a" * 300,
 ]
 
+HOSTILE_MIX = (
+    "</s><|start|>[UNK]<0x41> e\u0301\u212b\ufb01 \u2581a  HeLLo\t👩\u200d👧\r\n".encode()
+    + b"\0\x80\xff\xed\xa0\x80\xc3"
+)
+"""Of each kind a little: names of special tokens, marks for spaces, accents, emoji, what is no UTF-8, binary."""
+
 
 def _added(content: str, number: int, special: bool = True) -> dict[str, Any]:
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)

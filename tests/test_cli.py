@@ -183,6 +183,19 @@ def test_damage_is_told_and_leaves_nothing(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (1, b"")
 
 
+@pytest.mark.parametrize("junk", [b"\n", b"\xf8l", b"something else"])
+def test_what_follows_an_archive_is_told_apart_from_it(folder: Path, junk: bytes) -> None:
+    (folder / "b.llmz").write_bytes(STORED + junk)
+    done = run("decompress", "b.llmz", cwd=folder)
+    words = (
+        "is cut short" if b"\xf8lz".startswith(junk) else f"ends at byte {len(STORED)}, and what follows is not another"
+    )
+    assert done.returncode == 1 and words in done.stderr.decode() and done.stderr.count(b"\n") == 1
+    assert names(folder) == {"a.txt", "b.llmz"}
+    done = run("decompress", "--recover", "b.llmz", cwd=folder)
+    assert done.returncode == 1 and (folder / "b").read_bytes() == NOISE
+
+
 def test_test_says_one_line_a_file(folder: Path) -> None:
     (folder / "a.llmz").write_bytes(STORED)
     (folder / "b.llmz").write_bytes(STORED * 2)

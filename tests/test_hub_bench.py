@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import SAMPLE
 
@@ -10,14 +11,18 @@ pytest.importorskip("transformers")
 
 from hub_material import write_hub_folder
 
+from llmzip import archive
 from llmzip.bench.estimate import estimate_row
 from llmzip.bench.heatmap import measure_heatmap
 from llmzip.bench.measuring import measure_row
-from llmzip.bench.modelled import Modelled, modelled
+from llmzip.bench.modelled import Modelled, interval_microbits, modelled
 from llmzip.bench.results import MICROBITS
+from llmzip.bench.waterfall import unrounded_microbits, waterfall
 from llmzip.errors import ModelError, UsageError
+from llmzip.frames import Limit, encode_intervals, intervals, token_intervals
 from llmzip.memory import first_state
-from llmzip.predictors import load_predictor
+from llmzip.predictor import FloatPredictor, ModelPredictor
+from llmzip.predictors import Arithmetic, find_model_folder, load_predictor
 from llmzip.predictors.hub import load_hub
 
 LONG, SHORT = (SAMPLE * 6).encode(), SAMPLE.encode()[:150]
@@ -44,12 +49,45 @@ def test_a_float_model_is_described_as_one(codec: Modelled, folder: Path) -> Non
     assert portable.settings["portable"] == 1 and not portable.exact
 
 
-@pytest.mark.parametrize("data", [LONG, SHORT], ids=["with memory", "model alone"])
-def test_rows_with_their_waterfalls(codec: Modelled, data: bytes) -> None:
-    row = measure_row(codec, data, "text", explain=True)
+def test_rows_with_their_waterfalls(codec: Modelled, folder: Path) -> None:
+    row = measure_row(codec, SHORT, "text", explain=True)
     assert row.verified and row.waterfall_microbits is not None
     assert sum(row.waterfall_microbits.values()) == 8 * row.archive_bytes * MICROBITS
     assert row.ideal_microbits is not None and row.ideal_microbits < 8 * row.archive_bytes * MICROBITS
+    precision, model = row.waterfall_microbits["precision"], row.waterfall_microbits["model"]
+    assert 0 < abs(precision) < model / 1000
+    portable = measure_row(Modelled(load_hub(folder, "x", threads=1).made_portable()), SHORT, "text", explain=True)
+    assert portable.waterfall_microbits is not None
+    assert portable.waterfall_microbits["model"] == pytest.approx(model, rel=1e-3)
+    assert 20 * abs(precision) < portable.waterfall_microbits["precision"] < model / 20
+
+
+def test_the_waterfall_of_model_and_memory(folder: Path) -> None:
+    predictor = load_hub(folder, "x", threads=1).fitted(len(LONG), 2)
+    tokens = predictor.tokenize(LONG)
+    decisions = list(intervals(archive.MODEL_AND_MEMORY, tokens, predictor, 2))
+    payload = encode_intervals(iter(decisions), Limit(1 << 20))
+    assert payload is not None
+    packed = archive.pack_header(predictor.name, predictor.fingerprint, predictor.settings())
+    packed += archive.pack_frame(archive.MODEL_AND_MEMORY, LONG, payload, len(tokens), 2) + archive.pack_end([], b"")
+    terms = waterfall(packed, LONG, predictor, {})
+    assert sum(terms.values()) == 8 * len(packed) * MICROBITS
+    assert 0 < abs(terms["precision"]) < terms["model"] / 1000 and terms["memory"] < -terms["model"] / 10
+    decided = terms["model"] + terms["precision"] + terms["cold_start"] + terms["memory"]
+    assert decided == interval_microbits(iter(decisions))
+
+
+@pytest.mark.parametrize("arithmetic", ["float", "exact"])
+def test_what_rounding_costs_where_bytes_are_spelt(tmp_path: Path, arithmetic: Arithmetic) -> None:
+    folder = write_hub_folder(tmp_path / "x", "llama", "unigram", extra_width=0)
+    predictor = load_predictor(str(folder), arithmetic=arithmetic, threads=1)
+    if isinstance(predictor, FloatPredictor):
+        predictor = predictor.fitted(len(SHORT), 2)
+    tokens = predictor.tokenize(SHORT)
+    assert isinstance(predictor, ModelPredictor) and (tokens >= predictor.vocabulary_size - 256).any()
+    rounded = interval_microbits(token_intervals(tokens, predictor, 2))
+    unrounded = unrounded_microbits(tokens, predictor, 2)
+    assert unrounded is not None and 0 < abs(rounded - unrounded) < rounded / 200
 
 
 def test_a_portable_row(folder: Path) -> None:
@@ -80,3 +118,37 @@ def test_the_memory_of_an_embedded_model_begins_with_what_it_learnt_in_floating_
     assert predictor.parameter_bytes == load_predictor("nano").parameter_bytes
     with pytest.raises(ModelError, match="no model that could run in floating point"):
         load_predictor("adaptive", arithmetic="float")
+
+
+TINY_STORIES = Path(__file__).resolve().parents[2] / "shared" / "models" / "TinyStories-656K"
+STORY = (
+    b"Once upon a time, there was a little girl. She had a red ball and liked to play with it in the park every day.\n"
+)
+
+
+@pytest.mark.parametrize("name", ["nano", "small", "base", "TinyStories-656K"])
+def test_the_bench_says_what_a_plain_forward_pass_says(name: str) -> None:
+    """``benchmarks/ideal_bits.py`` shows it on longer texts."""
+    import torch
+    import transformers
+
+    if name == TINY_STORIES.name and not TINY_STORIES.is_dir():
+        pytest.skip("TinyStories-656K is not beside this checkout")
+    where = str(TINY_STORIES) if name == TINY_STORIES.name else name
+    plain = transformers.AutoModelForCausalLM.from_pretrained(find_model_folder(where), dtype=torch.float64).eval()
+    codec = modelled(where, arithmetic="float", threads=1)
+    tokens = codec.predictor.tokenize(STORY)
+    with torch.inference_mode():
+        fed = torch.from_numpy(np.concatenate(([plain.config.bos_token_id], tokens[:-1])))[None]
+        rows = plain(input_ids=fed).logits[0].log_softmax(-1)
+    spelt = codec.predictor.vocabulary_size - plain.config.vocab_size
+    share = (
+        0.0 if not spelt else -math.log2(1 - 2**-10)
+    )  # of the tokens that spell bytes, which a model knows nothing of
+    forward = share * len(tokens) - float(rows[range(len(tokens)), tokens].sum()) / math.log(2)
+    row = measure_row(codec, STORY, "story", explain=True)
+    assert row.ideal_microbits is not None and row.waterfall_microbits is not None
+    assert row.waterfall_microbits["model"] / MICROBITS == pytest.approx(forward, rel=1e-5)
+    assert row.ideal_microbits / MICROBITS == pytest.approx(forward, rel=1e-3)
+    exact = measure_row(modelled(where, arithmetic="exact", threads=1), STORY, "story")
+    assert exact.ideal_microbits is not None and exact.ideal_microbits / MICROBITS == pytest.approx(forward, rel=0.01)

@@ -1,5 +1,6 @@
 """Float models on the command line, through real processes."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,13 @@ from conftest import SAMPLE
 pytest.importorskip("transformers")
 
 from hub_material import write_hub_folder
+from typer.testing import CliRunner
+
+from llmzip.bench import measuring
+from llmzip.cli.app import app
+from llmzip.cli.metering import metered
+from llmzip.codec import compress, decompress
+from llmzip.predictors.hub import load_hub
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -35,9 +43,27 @@ def test_a_folder_that_only_transformers_can_run(folder: Path, tmp_path: Path) -
     assert done.returncode == 0 and text.read_bytes() == SAMPLE.encode()[:200], done.stderr
 
 
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("verify", [True, False])
+def test_the_bar_shows_encoding_and_verifying(folder: Path, portable: bool, verify: bool) -> None:
+    plain = load_hub(folder, "x", threads=1)
+    predictor = plain.made_portable() if portable else plain
+    data, reported = SAMPLE.encode()[:200], list[float]()
+    followed = metered(predictor, reported.append, verified=verify)
+    archive = compress(data, followed, streams=1, verify=verify)
+    assert archive == compress(data, predictor, streams=1, verify=False)
+    assert reported == sorted(reported) and reported[-1] == pytest.approx(len(data), rel=0.01)
+    steps = [done for done in reported if done > len(data) / 2]
+    assert len(steps) > 50 or portable and not verify  # a forward pass is one step
+    assert decompress(archive, followed) == data  # as the bench does
+    assert reported == sorted(reported) and reported[-1] == pytest.approx(2 * len(data), rel=0.01)
+    reported.clear()
+    assert decompress(archive, metered(predictor, reported.append, bytes_per_token=2.0)) == data
+    assert reported[-1] == len(data) and len(reported) > 50
+
+
 def test_no_model_is_opened_because_an_archive_names_it(folder: Path, tmp_path: Path) -> None:
     from llmzip import archive
-    from llmzip.predictors.hub import load_hub
 
     fingerprint = load_hub(folder, "x").fingerprint
     payload = archive.pack_frame(archive.MODEL, b"a", b"\1", 1, 1) + b"\0"
@@ -49,25 +75,72 @@ def test_no_model_is_opened_because_an_archive_names_it(folder: Path, tmp_path: 
         assert "Traceback" not in done.stderr
 
 
+CONTRADICTIONS = [
+    (("--dtype", "int3"), 2, "dtype 'int3' is unknown"),
+    (("--exact", "--float"), 2, "--exact and --float both choose"),
+    (("--exact", "--dtype", "bfloat16"), 2, "--dtype is for float models"),
+    (("-m", "nano", "--device", "cpu"), 2, "'nano' is exact: leave it out, or choose --float"),
+]
+
+
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("command", "options", "code", "words"),
     [
-        (("--exact",), "cannot run in the exact engine"),
-        (("--dtype", "int3"), "dtype 'int3' is unknown"),
-        (("--device", "nowhere"), "cannot be loaded"),
+        ("compress", ("--exact",), 4, "cannot run in the exact engine"),
+        ("compress", ("--device", "nowhere"), 4, "torch has no device 'nowhere' here"),
+        ("compress", ("--exact", "--portable"), 2, "--exact archives are portable"),
+        ("bench", ("--quick", "--portable"), 2, "--quick does not estimate"),
+        *((command, *case) for command in ("compress", "bench", "heatmap") for case in CONTRADICTIONS),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(
-    folder: Path, tmp_path: Path, options: tuple[str, ...], words: str
+    folder: Path, tmp_path: Path, command: str, options: tuple[str, ...], code: int, words: str
 ) -> None:
     text = tmp_path / "text"
     text.write_bytes(b"text")
-    done = run("compress", "-m", folder, *options, text)
-    assert done.returncode == 4 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    model = () if "-m" in options else ("-m", folder)
+    done = run(command, *model, *options, text)
+    assert done.returncode == code and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "text.llmz").exists()
 
 
-def test_exact_and_portable_contradict(tmp_path: Path) -> None:
-    (tmp_path / "text").write_bytes(b"text")
-    done = run("compress", "--exact", "--portable", tmp_path / "text")
-    assert done.returncode == 2 and "--exact archives are portable" in done.stderr
+def test_the_bench_runs_a_model_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(SAMPLE.encode()[:120])
+    folder = write_hub_folder(tmp_path / "llama", "llama", extra_width=0)
+
+    def arguments(*options: str) -> list[str]:
+        return ["bench", "-m", str(folder), *options, "--codec", "zstd -3", "--json", "-T", "1", str(text)]
+
+    def row(output: str, **settings: object) -> int:
+        results = json.loads(output)
+        (codec,) = [codec for codec in results["codecs"] if codec["kind"] == "predictor"]
+        (row,) = [row for row in results["rows"] if row["codec"] == codec["name"]]
+        assert row["verified"] and codec["exact"] == (not settings)
+        assert {
+            key: codec["settings"].get(key) for key in ("dtype", "device", "portable") if key in codec["settings"]
+        } == settings
+        return int(row["ideal_microbits"])
+
+    ideal = []
+    for options, settings in (
+        (("--exact",), {}),
+        (("--float", "--dtype", "float64"), {"dtype": "float64", "device": "cpu"}),
+    ):
+        done = run(*arguments(*options))
+        assert done.returncode == 0 and not done.stderr, done.stderr
+        assert json.loads(done.stdout)["rows"][1]["peak_memory_bytes"] or sys.platform == "win32"
+        ideal.append(row(done.stdout, **settings))
+    monkeypatch.setattr(measuring, "peak_memory_bytes", lambda *_, **__: None)  # another process with torch
+    result = CliRunner().invoke(app, arguments("--portable"))
+    ideal.append(row(result.stdout, dtype="float32", device="cpu", portable=1))
+    assert len(set(ideal)) == 3 and all(bits == pytest.approx(ideal[1], rel=0.1) for bits in ideal)
+
+
+def test_the_heatmap_of_a_float_model(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(SAMPLE.encode()[:60])
+    outputs = [run("heatmap", "-m", "nano", *options, text).stdout for options in ((), ("--float",))]
+    assert [output.split()[1] for output in outputs] == ["nano:", "float/nano:"]
+    bits = [[float(line.split("\t")[1]) for line in output.splitlines()[2:]] for output in outputs]
+    assert sum(bits[0]) == pytest.approx(sum(bits[1]), rel=0.02) and bits[0] != bits[1]

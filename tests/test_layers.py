@@ -51,8 +51,9 @@ MAY_IMPORT = {
 
 OUTSIDE = {
     "constriction": ("coder.py",),
-    "torch": ("engine/backends", "predictors/hub.py", "training/"),
-    "transformers": ("predictors/hub.py", "training/"),
+    "torch": ("engine/backends", "predictors/hub_model.py", "training/"),
+    "transformers": ("predictors/hub_model.py", "training/"),
+    "accelerate": ("predictors/hub_model.py",),
     "jinja2": ("bench/pages.py",),
     "vl_convert": ("bench/charts.py",),
 }
@@ -60,7 +61,7 @@ OUTSIDE = {
 
 MAY_PRINT = ("cli/", "training/__main__.py", "training/memory.py")
 
-NOT_AT_START_UP = {"torch", "transformers", "numba", "tokenizers", "jinja2", "vl_convert"}
+NOT_AT_START_UP = {"torch", "transformers", "accelerate", "numba", "tokenizers", "jinja2", "vl_convert"}
 """Libraries that take from 0.1 to 3 s to import."""
 
 PUBLIC = {

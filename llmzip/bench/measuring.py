@@ -7,8 +7,9 @@ and what lies below it; ``cli`` imports it.
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from llmzip import coder
@@ -23,7 +24,7 @@ from llmzip.bench.results import MeasuredFile, Results, Row
 from llmzip.bench.waterfall import waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
 from llmzip.predictor import Predictor
-from llmzip.predictors import DEFAULT_RUNG, Arithmetic
+from llmzip.predictors import DEFAULT_RUNG
 
 WARM_UP_BYTES = 1 << 14
 
@@ -44,7 +45,7 @@ def measure(
     models are scored, no archive of theirs is written, and their rows are estimates; threads: 0 for all cores. Raises
     CorpusError, ModelError, UsageError and RoundTripError.
     """
-    measured = all_codecs(models, codecs, threads=threads)
+    measured = all_codecs(models, codecs, make=partial(modelled, threads=threads))
     bench = Bench(found_files(paths), measured, explain=explain, quick=quick, threads=threads)
     for codec in bench.codecs:
         warm_up(codec, bench.files[0].data())
@@ -177,17 +178,16 @@ def all_codecs(
     models: Sequence[str | Predictor],
     codecs: Sequence[str | Codec],
     *,
-    threads: int = 0,
-    arithmetic: Arithmetic = "auto",
+    make: Callable[[str], Modelled] = modelled,
 ) -> list[Codec]:
     """The codecs of a bench, classical ones first, each once. Raises UsageError where two would have one name.
 
-    arithmetic: of the models that are named.
+    make: from the name of a model.
     """
     found: list[Codec] = [classical_codec(name) if isinstance(name, str) else name for name in dict.fromkeys(codecs)]
     for model in dict.fromkeys(models):
         if isinstance(model, str):
-            found.append(modelled(model, threads=threads, arithmetic=arithmetic))
+            found.append(make(model))
         else:
             found.append(Modelled(model))
     names = [codec.description.name for codec in found]

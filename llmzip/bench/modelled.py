@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,12 @@ _NOT_NEEDED_TO_DECODE = {"bench", "cli", "embedded", "training"}
 class Modelled:
     """llmzip with one predictor.
 
-    folder: where its parameters lie, to say what is what among them; origin: what ``modelled`` made it from.
+    folder: where its parameters lie, to say what is what among them; origin: what ``modelled`` made it of, but for
+    threads; as JSON can hold it.
     """
 
     def __init__(
-        self, predictor: Predictor, *, folder: Path | None = None, origin: tuple[str, Arithmetic] | None = None
+        self, predictor: Predictor, *, folder: Path | None = None, origin: dict[str, Any] | None = None
     ) -> None:
         self.origin = origin
         self.predictor = predictor
@@ -64,11 +66,26 @@ class Modelled:
         return codec.decompress(data, self.coding)
 
 
-def modelled(name: str, *, threads: int = 0, arithmetic: Arithmetic = "auto") -> Modelled:
-    """llmzip with a model, named as for ``load_predictor``. Raises ModelError."""
-    predictor = load_predictor(name, threads=threads, arithmetic=arithmetic)
+def modelled(
+    name: str,
+    *,
+    threads: int = 0,
+    arithmetic: Arithmetic = "auto",
+    dtype: str | None = None,
+    device: str | None = None,
+    offline: bool = False,
+) -> Modelled:
+    """llmzip with a model, all as for ``load_predictor``. Raises ModelError and UsageError."""
+    origin: dict[str, Any] = {
+        "name": name,
+        "arithmetic": arithmetic,
+        "dtype": dtype,
+        "device": device,
+        "offline": offline,
+    }
+    predictor = load_predictor(**origin, threads=threads)
     folder = None if name == ADAPTIVE else find_model_folder(name, offline=True)
-    return Modelled(predictor, folder=folder, origin=(name, arithmetic))
+    return Modelled(predictor, folder=folder, origin=origin)
 
 
 def decoder_bytes() -> int:

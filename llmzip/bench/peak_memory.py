@@ -41,8 +41,7 @@ def _recipe(codec: Codec, threads: int) -> dict[str, Any] | None:
 
 def _made(recipe: dict[str, Any]) -> Codec:
     if "model" in recipe:
-        name, arithmetic = recipe["model"]
-        return modelled(name, threads=recipe["threads"], arithmetic=arithmetic)
+        return modelled(**recipe["model"], threads=recipe["threads"])
     if "classical" in recipe:
         return classical_codec(recipe["classical"])
     return External(recipe["external"], *recipe["commands"])

@@ -24,7 +24,7 @@ WATERFALL_TERMS: tuple[WaterfallTerm, ...] = get_args(WaterfallTerm)
 
 model: -log2 p of every token under the model alone, of the frames that a model codes, were p not rounded;
 memory: what memory adds to that (negative: what it saves), or all bits of frames that memory codes alone;
-precision: what frequencies in units of 2^-24 cost against the probabilities they round;
+precision: what frequencies in units of 2^-24, or the grid of a portable archive, cost against unrounded probabilities;
 cold_start: what it costs that every stream begins without a past;
 coder: what the payloads are longer than the ideal bits of their decisions, whole bytes and words included;
 fallback: payloads of zstd and stored frames;

@@ -4,8 +4,6 @@ Evaluates the model again, about as long as compression takes. May import the co
 of ``bench``; ``bench`` and ``cli`` import it.
 """
 
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,21 +12,12 @@ from llmzip.archive import Frame
 from llmzip.bench.modelled import as_it_wrote, frames_of, ideal_microbits, interval_microbits
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
 from llmzip.coder import IdealBits
-from llmzip.predictor import ModelPredictor, Predictor
+from llmzip.predictor import ModelPredictor, Predictor, UnroundedContext
 
 COLD_TOKENS = 512
 """Tokens at the beginning of a stream whose cost is compared with and without a past, which is as long."""
 
 _BYTE = 8 * MICROBITS
-
-
-@runtime_checkable
-class UnroundedContext(Protocol):
-    """A context that can say what its distributions were before they were rounded to frequencies."""
-
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """-log2 of each token's probability, [streams, n], for tokens [streams, n], which are then seen."""
-        ...
 
 
 def waterfall(archive: bytes, text: bytes, predictor: Predictor, known: dict[bytes, int]) -> dict[WaterfallTerm, int]:
@@ -59,12 +48,10 @@ def _terms_of_model(frame: Frame, piece: bytes, predictor: Predictor, ideal: int
     """What the ``ideal`` microbits of a frame of tokens, made of ``piece``, consist of."""
     if frame.info.kind == "memory":
         return {"memory": ideal}
-    if frame.info.kind not in ("model", "model+memory"):
-        return {"model": ideal}  # nothing is known of what it consists of
     streams, model_predictor = frame.info.streams, frames.with_model(predictor)
     tokens = predictor.tokenize(piece)
     rounded = ideal
-    if frame.info.kind != "model":
+    if frame.info.kind == "model+memory":
         rounded = interval_microbits(frames.token_intervals(tokens, model_predictor, streams))
     cold_start = cold_start_microbits(tokens, model_predictor, streams)
     unrounded = unrounded_microbits(tokens, model_predictor, streams)

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,13 +11,12 @@ import typer
 from llmzip.cli.files import write_text
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
 from llmzip.cli.messages import say, shown
-from llmzip.cli.options import Exact, Json, Quiet, Threads
+from llmzip.cli.options import Device, Dtype, Exact, Float, Json, Offline, Portable, Quiet, Threads, chosen_arithmetic
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
     from llmzip.bench.results import Results
-    from llmzip.predictors import Arithmetic
 
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH", hidden=True)]
 Models = Annotated[
@@ -65,13 +65,21 @@ def bench(
     tolerance: Tolerance = None,
     across_models: AcrossModels = False,
     exports: Exports = None,
-    exact: Exact = None,
+    exact: Exact = False,
+    as_float: Float = False,
+    portable: Portable = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    offline: Offline = False,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
     if quick and explain:
         raise UsageError("--explain takes an archive apart, and --quick writes none: leave one out")
+    if quick and portable:
+        raise UsageError("--quick does not estimate what --portable costs: leave one out")
+    arithmetic = chosen_arithmetic(exact=exact, as_float=as_float, portable=portable)
     if as_json + markdown + as_csv > 1:
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
     for target in filter(None, (output, html)):
@@ -88,6 +96,7 @@ def bench(
     from llmzip.bench.codecs import DEFAULT_CODECS
     from llmzip.bench.external import read_external_codecs
     from llmzip.bench.measuring import Bench, all_codecs, found_files
+    from llmzip.bench.modelled import modelled
     from llmzip.cli.bench_progress import measure_all
     from llmzip.predictors import DEFAULT_RUNG
 
@@ -96,9 +105,9 @@ def bench(
     found = found_files(paths)
     if not quiet:
         _name_empty(paths)
-    arithmetic: Arithmetic = "auto" if exact is None else "exact" if exact else "float"
+    make = partial(modelled, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline)
     classical = [*(codecs or DEFAULT_CODECS), *external]
-    measured = all_codecs(models or [DEFAULT_RUNG], classical, threads=threads, arithmetic=arithmetic)
+    measured = all_codecs(models or [DEFAULT_RUNG], classical, make=make)
     gate.check_planned([file.measured for file in found], [codec.description for codec in measured])
     command = shlex.join(["llmzip", *sys.argv[1:]])
     work = Bench(found, measured, explain=explain, quick=quick, threads=threads, command=command)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 MEANINGS = {
     "model": "the model alone",
     "memory": "what memory adds or saves",
-    "precision": "rounding to 24-bit frequencies",
+    "precision": "rounding of probabilities",
     "cold_start": "streams that begin without a past",
     "coder": "whole words of the coder",
     "fallback": "frames of zstd or plain bytes",

@@ -27,15 +27,18 @@ from llmzip.cli.options import (
     Dtype,
     Exact,
     Files,
+    Float,
     Force,
     Model,
     Offline,
     Output,
+    Portable,
     Quiet,
     Remove,
     Stdout,
     Threads,
     Verbose,
+    chosen_arithmetic,
 )
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
@@ -43,7 +46,6 @@ from llmzip.levels import DEFAULT_LEVEL, LEVELS, Level
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
-    from llmzip.predictors import Arithmetic
 
 LARGE_MODEL_BYTES = 1 << 30
 """Of weights: for larger models it is said that they are being read."""
@@ -77,10 +79,6 @@ Streams = Annotated[
     ),
 ]
 
-Portable = Annotated[
-    bool,
-    typer.Option("--portable", help="For a float model: archives that decode wherever it computes nearly alike."),
-]
 Verify = Annotated[
     bool, typer.Option("--verify/--no-verify", help="Decode the frames of a float model before they are written.")
 ]
@@ -96,10 +94,11 @@ def compress(
     remove: Remove = False,
     streams: Streams = None,
     threads: Threads = 0,
-    exact: Exact = None,
+    exact: Exact = False,
+    as_float: Float = False,
     portable: Portable = False,
     device: Device = None,
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     offline: Offline = False,
     verify: Verify = True,
     quiet: Quiet = False,
@@ -115,8 +114,7 @@ def compress(
     check_targets(sources, stdout=stdout, output=output, remove=remove)
     if model is not None and level is not None:
         raise UsageError("-m and a level both choose the model: leave one out")
-    if portable and exact:
-        raise UsageError("--exact archives are portable: leave --portable out")
+    arithmetic = chosen_arithmetic(exact=exact, as_float=as_float, portable=portable)
     target_of_all = common_target(stdout=stdout, output=output)
     targets = sources if target_of_all is None else [target_of_all]
     if not force and STANDARD in targets and stdout_is_terminal():
@@ -128,12 +126,12 @@ def compress(
     from llmzip.predictors import load_predictor
 
     way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
-    arithmetic: Arithmetic = "exact" if exact else "portable" if portable else "auto" if exact is None else "float"
     predictor = load_predictor(
         way.predictor, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
     )
     if isinstance(predictor, FloatPredictor) and predictor.parameter_bytes > LARGE_MODEL_BYTES and not quiet:
-        say(f"llmzip: reading {predictor.parameter_bytes / 1e9:,.1f} GB of weights into memory as {dtype}")
+        size, form = predictor.parameter_bytes / 1e9, predictor.description()["dtype"]
+        say(f"llmzip: reading {size:,.1f} GB of weights into memory as {form}")
     if not verify and isinstance(predictor, FloatPredictor):
         say("llmzip: not verified: a float model may compute otherwise a second time, and the archive be lost")
     show = is_watched(quiet=quiet)
@@ -147,7 +145,7 @@ def compress(
                     info = compress_file(
                         text,
                         archive,
-                        metered(predictor, report),
+                        metered(predictor, report, verified=verify),
                         streams=streams,
                         stream_tokens=way.stream_tokens,
                         memory=way.memory,

@@ -123,8 +123,10 @@ def _loader(model: str | None, threads: int, device: str | None, offline: bool) 
 
         if model is None:
             return load_embedded(name, threads=threads)
-        arithmetic: Arithmetic = "float" if name.startswith(FLOAT_PREFIX) else "exact"
-        return load_predictor(model, threads=threads, arithmetic=arithmetic, device=device, offline=offline)
+        is_float = name.startswith(FLOAT_PREFIX)
+        arithmetic: Arithmetic = "float" if is_float else "exact"
+        of_float = device if is_float else None
+        return load_predictor(model, threads=threads, arithmetic=arithmetic, device=of_float, offline=offline)
 
     return load
 

@@ -8,7 +8,7 @@ import typer
 
 from llmzip.cli.files import open_source, open_target
 from llmzip.cli.messages import say, shown, title
-from llmzip.cli.options import Force, Json, Model, Threads
+from llmzip.cli.options import Device, Dtype, Exact, Float, Force, Json, Model, Offline, Threads, chosen_arithmetic
 from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ def heatmap(
     limit: Limit = None,
     alternatives: Alternatives = 5,
     force: Force = False,
+    exact: Exact = False,
+    as_float: Float = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    offline: Offline = False,
     threads: Threads = 0,
 ) -> None:
     """Colour every token of FILE (- for standard input) by the bits that it costs under a model.
@@ -60,6 +65,7 @@ def heatmap(
     """
     if html is not None and as_json:
         raise UsageError("--html and --json each say what to write: leave one out")
+    arithmetic = chosen_arithmetic(exact=exact, as_float=as_float)
     if html is not None:
         from llmzip.bench.pages import require
 
@@ -71,7 +77,9 @@ def heatmap(
         raise UsageError(f"{shown(file)} is a folder: name one file in it")
     with open_source(file) as source:
         data = source.read()
-    predictor = load_predictor(model or DEFAULT_RUNG, threads=threads)
+    predictor = load_predictor(
+        model or DEFAULT_RUNG, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
+    )
     measured = measure_heatmap(
         data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=limit or LIMIT_BYTES
     )

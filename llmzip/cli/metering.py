@@ -34,8 +34,10 @@ def bytes_per_token(frames: Iterable[FrameInfo]) -> float:
 class _Meter:
     """Bytes of text done, from what is known at the ends of frames and what contexts have seen since."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, bytes_per_token: float | None, *, verified: bool) -> None:
         self._report, self._lock = report, Lock()
+        self.decodes, self.bytes_per_token = bytes_per_token is not None, bytes_per_token or 0.0
+        self.verified = verified
         self._whole_bytes = self._begun_bytes = 0.0
 
     def end_frame(self, byte_count: float) -> None:
@@ -59,10 +61,9 @@ class _Meter:
 class MeteredPredictor:
     """Passes everything on to a predictor, and reports how many bytes of text are done."""
 
-    def __init__(self, predictor: Predictor, report: Report, bytes_per_token: float | None = None) -> None:
-        """bytes_per_token: for decoding, where it follows from the archive; for encoding it follows from the text."""
-        self._predictor, self._meter = predictor, _Meter(report)
-        self._decodes, self._bytes_per_token = bytes_per_token is not None, bytes_per_token or 0.0
+    def __init__(self, predictor: Predictor, meter: _Meter, passes: int = 1) -> None:
+        """passes: how often each token is met, as where a frame is encoded and then decoded to verify it."""
+        self._predictor, self._meter, self._passes = predictor, meter, passes
         self._frame_bytes = 0
 
     @property
@@ -100,23 +101,23 @@ class MeteredPredictor:
         tokens = self._predictor.tokenize(data)
         self._meter.end_frame(self._frame_bytes)
         self._frame_bytes = len(data)
-        self._bytes_per_token = len(data) / max(1, len(tokens))
+        self._meter.bytes_per_token = len(data) / max(1, len(tokens))
         return tokens
 
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         """As the predictor's; each frame of tokens that is decoded ends with it."""
         data = self._predictor.detokenize(tokens)
-        if self._decodes:
+        if self._meter.decodes:
             self._meter.end_frame(len(data))
         return data
 
     def _count(self, token_count: int) -> None:
-        self._meter.advance(token_count * self._bytes_per_token)
+        self._meter.advance(token_count * self._meter.bytes_per_token / self._passes)
 
 
 class _MeteredModelPredictor(MeteredPredictor):
-    def __init__(self, predictor: ModelPredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
+    def __init__(self, predictor: ModelPredictor, meter: _Meter, passes: int = 1) -> None:
+        super().__init__(predictor, meter, passes)
         self._model = predictor
 
     def start(self, streams: int) -> Context:
@@ -124,9 +125,9 @@ class _MeteredModelPredictor(MeteredPredictor):
 
 
 class _MeteredFloatPredictor(_MeteredModelPredictor):
-    def __init__(self, predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
-        self._float, self._arguments = predictor, (report, bytes_per_token)
+    def __init__(self, predictor: FloatPredictor, meter: _Meter, passes: int = 1) -> None:
+        super().__init__(predictor, meter, passes)
+        self._float = predictor
 
     @property
     def most_streams(self) -> int:
@@ -139,15 +140,15 @@ class _MeteredFloatPredictor(_MeteredModelPredictor):
         return self._float.settings()
 
     def fitted(self, original_bytes: int, streams: int | None) -> FloatPredictor:
-        return _metered_float(self._float.fitted(original_bytes, streams), *self._arguments)
+        return _metered_float(self._float.fitted(original_bytes, streams), self._meter, 1 + self._meter.verified)
 
     def restored(self, settings: bytes) -> FloatPredictor:
-        return _metered_float(self._float.restored(settings), *self._arguments)
+        return _metered_float(self._float.restored(settings), self._meter)
 
 
 class _MeteredPortablePredictor(_MeteredFloatPredictor):
-    def __init__(self, predictor: PortablePredictor, report: Report, bytes_per_token: float | None = None) -> None:
-        super().__init__(predictor, report, bytes_per_token)
+    def __init__(self, predictor: PortablePredictor, meter: _Meter, passes: int = 1) -> None:
+        super().__init__(predictor, meter, passes)
         self._portable = predictor
 
     @property
@@ -163,21 +164,26 @@ class _MeteredPortablePredictor(_MeteredFloatPredictor):
         return _MeteredLogits(self._portable.start_logits(streams), streams, self._count)
 
 
-def _metered_float(
-    predictor: FloatPredictor, report: Report, bytes_per_token: float | None = None
-) -> _MeteredFloatPredictor:
+def _metered_float(predictor: FloatPredictor, meter: _Meter, passes: int = 1) -> _MeteredFloatPredictor:
     if isinstance(predictor, PortablePredictor):
-        return _MeteredPortablePredictor(predictor, report, bytes_per_token)
-    return _MeteredFloatPredictor(predictor, report, bytes_per_token)
+        return _MeteredPortablePredictor(predictor, meter, passes)
+    return _MeteredFloatPredictor(predictor, meter, passes)
 
 
-def metered(predictor: Predictor, report: Report, *, bytes_per_token: float | None = None) -> Predictor:
-    """The predictor, metered; what it is to the codec does not change. bytes_per_token: see ``MeteredPredictor``."""
+def metered(
+    predictor: Predictor, report: Report, *, bytes_per_token: float | None = None, verified: bool = True
+) -> Predictor:
+    """The predictor, metered; what it is to the codec does not change.
+
+    bytes_per_token: for decoding, where it follows from the archive; for encoding it follows from the text. verified:
+    whether the codec decodes what it encodes with a float predictor.
+    """
+    meter = _Meter(report, bytes_per_token, verified=verified)
     if isinstance(predictor, FloatPredictor):
-        return _metered_float(predictor, report, bytes_per_token)
+        return _metered_float(predictor, meter)
     if isinstance(predictor, ModelPredictor):
-        return _MeteredModelPredictor(predictor, report, bytes_per_token)
-    return MeteredPredictor(predictor, report, bytes_per_token)
+        return _MeteredModelPredictor(predictor, meter)
+    return MeteredPredictor(predictor, meter)
 
 
 class _MeteredLogits:

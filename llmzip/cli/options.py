@@ -1,8 +1,13 @@
 """The options that several commands share, as types for their parameters. Only ``cli`` imports it."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from llmzip.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmzip.predictors import Arithmetic
 
 Files = Annotated[
     list[str] | None,
@@ -18,16 +23,25 @@ Model = Annotated[
     ),
 ]
 Exact = Annotated[
-    bool | None,
+    bool,
     typer.Option(
-        "--exact/--float",
-        help="Integer arithmetic, whose archives decode anywhere, or transformers; by default what the model allows.",
+        "--exact", help="Integer arithmetic, whose archives decode anywhere: the default where a model allows it."
     ),
+]
+Float = Annotated[
+    bool, typer.Option("--float", help="Transformers, whose archives decode where it computes alike: the default else.")
+]
+Portable = Annotated[
+    bool,
+    typer.Option("--portable", help="For a float model: archives that decode wherever it computes nearly alike."),
 ]
 Device = Annotated[
     str | None, typer.Option(metavar="DEVICE", help="Of a float model: cpu, cuda, cuda:1, mps, or auto for all.")
 ]
-Dtype = Annotated[str, typer.Option(metavar="TYPE", help="Of a float model: float32, bfloat16, float16 or float64.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(metavar="TYPE", help="Of a float model: float32 if left out, bfloat16, float16 or float64."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: only models that are here already.")]
 Stdout = Annotated[bool, typer.Option("--stdout", "-c", help="Write to standard output.")]
 Output = Annotated[
@@ -43,3 +57,12 @@ Threads = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: a line for each frame.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def chosen_arithmetic(*, exact: bool, as_float: bool, portable: bool = False) -> "Arithmetic":
+    """What --exact, --float and --portable ask for. UsageError where they contradict each other."""
+    if exact and as_float:
+        raise UsageError("--exact and --float both choose the arithmetic: leave one out")
+    if exact and portable:
+        raise UsageError("--exact archives are portable: leave --portable out")
+    return "exact" if exact else "portable" if portable else "float" if as_float else "auto"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from llmzip.errors import ModelError
+from llmzip.errors import ModelError, UsageError
 from llmzip.memory import first_state
 from llmzip.predictor import Predictor
 
@@ -114,23 +114,31 @@ def load_predictor(
     engine: str = "auto",
     threads: int = 0,
     arithmetic: Arithmetic = "auto",
-    dtype: str = "float32",
+    dtype: str | None = None,
     device: str | None = None,
     offline: bool = False,
 ) -> Predictor:
     """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``, or that of the hub.
 
     engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
-    Neither changes a bit of the output of an exact model. dtype, device: of a float model. offline: of the hub, use
-    only what was fetched before. Raises ModelError.
+    Neither changes a bit of the output of an exact model. dtype, device: of a float model, float32 and the processor
+    if left out. offline: of the hub, use only what was fetched before. Raises ModelError, and UsageError where dtype is
+    unknown or dtype or device is given for a model that runs in exact arithmetic.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
     name = str(name)
+    if dtype is not None:
+        from llmzip.predictors.hub import check_dtype
+
+        check_dtype(dtype)
+    if arithmetic == "exact":
+        _refuse_float_options(name, dtype, device)
     if name == ADAPTIVE and arithmetic in ("float", "portable"):
         raise ModelError(f"{ADAPTIVE!r} has no model that could run in floating point: name another with -m")
     if name == ADAPTIVE or name in _embedded_names():
         if arithmetic in ("auto", "exact"):
+            _refuse_float_options(name, dtype, device)
             return load_embedded(name, engine=engine, threads=threads)
         folder, label = _EMBEDDED / name, name
     else:
@@ -139,11 +147,18 @@ def load_predictor(
         folder = find_model_folder(name, offline=offline)
         label = _archive_name(Path(name.partition("@")[0]))
         if arithmetic == "exact" or arithmetic == "auto" and suits_exact(folder):
+            _refuse_float_options(name, dtype, device)
             return load_exact(folder, label, engine=engine, threads=threads)
     from llmzip.predictors.hub import load_hub
 
-    made = load_hub(folder, label, dtype=dtype, device=device, threads=threads)
+    made = load_hub(folder, label, dtype=dtype or "float32", device=device, threads=threads)
     return made.made_portable() if arithmetic == "portable" else made
+
+
+def _refuse_float_options(name: str, dtype: str | None, device: str | None) -> None:
+    for option, value in (("--dtype", dtype), ("--device", device)):
+        if value is not None:
+            raise UsageError(f"{option} is for float models, and {name!r} is exact: leave it out, or choose --float")
 
 
 def find_model_folder(name: str, *, offline: bool = False) -> Path:

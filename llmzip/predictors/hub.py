@@ -2,38 +2,32 @@
 
 Floating-point sums depend on the shapes, the threads and the machine, so encoding runs the decoder's own schedule: a
 token a step, all streams in batches of one fixed width (rows that are not used are padded), one number of threads, one
-rule for the context. Those settings and a digest of what they gave here travel in the archive. Imports torch and
-transformers, when a model is first run. May import ``memory`` (for the fingerprint), ``parallel``, ``predictor``,
-``errors`` and the modules beside it.
+rule for the context. Those settings and a digest of what they gave here travel in the archive. What loads and runs a
+model is ``hub_model``. May import ``memory`` (for the fingerprint), ``parallel``, ``predictor``, ``errors`` and the
+modules beside it.
 """
 
 import hashlib
 import math
-import platform
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.errors import ModelError, PredictorMismatchError
+from llmzip.errors import ModelError, PredictorMismatchError, UsageError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
+from llmzip.predictors.escapes import unrounded_bits as escaped_bits
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
+from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
 
 HUB_VERSION = 1
 """Part of every fingerprint: raise it with any change of the schedule or of the tables."""
-
-DTYPES = ("float32", "bfloat16", "float16", "float64")
-
-LARGEST_WINDOW = 1024
-"""Tokens of context, where the model allows as many: a window is cut to its newer half when it is full."""
 
 MOST_THREADS = 256
 BYTES_A_ROW = 8192
@@ -53,8 +47,6 @@ _TAUGHT_NUMBERS = 1 << 26
 _ESCAPE_NATS = 18 * math.log(2)
 
 _PROBE_STEPS, _PROBE_PREFIX = 12, 20
-_SAME_STEP = 0.02
-"""Of the spread of the logits: steps that differ more from the whole forward pass are not the same computation."""
 
 
 @dataclass(frozen=True)
@@ -86,151 +78,13 @@ def _parse(settings: bytes) -> tuple[Arithmetic, str, dict[str, str]]:
             raise ValueError("numbers in another form")
     except ValueError as error:
         raise _unusable(error) from None
-    return arithmetic, digest, dict(zip(_ENVIRONMENT, environment, strict=False))
+    return arithmetic, digest, dict(zip(ENVIRONMENT, environment, strict=False))
 
 
 def _unusable(error: ValueError) -> PredictorMismatchError:
     return PredictorMismatchError(
         f"the archive's settings for a float model cannot be used ({error}): use the llmzip version that wrote it"
     )
-
-
-_ENVIRONMENT = ("torch", "transformers", "processor")
-
-
-def _environment(device: str) -> dict[str, str]:
-    """What the arithmetic of one and the same model is known to depend on, named for people."""
-    import torch
-    import transformers
-
-    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    if device != "cpu" and torch.cuda.is_available():
-        processor = torch.cuda.get_device_name(device if device.startswith("cuda") else None)
-    values = (torch.__version__, transformers.__version__, processor)
-    return {
-        name: "".join(c for c in value if c.isascii() and c.isprintable() and c != ";")[:64]
-        for name, value in zip(_ENVIRONMENT, values, strict=True)
-    }
-
-
-class HubModel:
-    """A loaded model: numbers of tokens to logits, with what it carries from step to step."""
-
-    def __init__(self, folder: HubFolder, dtype: str, device: str) -> None:
-        """Loads safetensors only and runs no code of the folder. Raises ModelError."""
-        self._torch, self._model = _load(folder, dtype, device)
-        shape: Any = self._model.config.get_text_config()
-        self.device = str(self._model.device)
-        self.width = int(self._model.get_output_embeddings().weight.shape[0])
-        self.start_token = self._start_token(shape)
-        self.carried, self._one_by_one = self._find_carried()
-        limit = getattr(shape, "max_position_embeddings", None)
-        window = min(LARGEST_WINDOW, limit if isinstance(limit, int) and limit > 1 else LARGEST_WINDOW)
-        self.window = 0 if self.carried in ("state", "cache_params") else window
-        """Most tokens of context, the start token included."""
-        self.row_bytes = self._bytes_a_token(shape) * self.window
-
-    def _start_token(self, shape: Any) -> int:
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-            token = getattr(shape, name, None)
-            token = token[0] if isinstance(token, list) and token else token
-            if isinstance(token, int) and 0 <= token < self.width:
-                return token
-        return 0
-
-    def _bytes_a_token(self, shape: Any) -> int:
-        layers, heads = (int(getattr(shape, n, 0) or 0) for n in ("num_hidden_layers", "num_attention_heads"))
-        hidden = int(getattr(shape, "hidden_size", 0) or 0)
-        head = int(getattr(shape, "head_dim", 0) or (hidden // heads if heads else 0))
-        kept = int(getattr(shape, "num_key_value_heads", 0) or heads)
-        return int(2 * layers * kept * head * self._model.dtype.itemsize)
-
-    def _find_carried(self) -> tuple[str, bool]:
-        """What the model gives for the next step, by its name in transformers, and whether rows must run one by one.
-
-        Empty where nothing does: each kind is tried against the whole forward pass, two rows together and then one.
-        """
-        tokens = np.random.default_rng(0).integers(0, self.width, (2, 6))
-        whole = self._run(tokens, use_cache=False).logits.float()
-        allowed = _SAME_STEP * float(whole.std()) * (1 if self._model.dtype.itemsize >= 4 else 10) + 1e-6
-        for rows in (2, 1):
-            for name in ("past_key_values", "cache_params", "state"):
-                carried, steps = None, []
-                for position in range(tokens.shape[1]):
-                    options: dict[str, Any] = {} if carried is None else {name: carried}
-                    output = self._run(tokens[:rows, position : position + 1], use_cache=True, **options)
-                    carried = getattr(output, name, None)
-                    if carried is None or output.logits.shape[:2] != (rows, 1):
-                        break
-                    steps.append(output.logits.float())
-                else:
-                    if float((self._torch.cat(steps, 1) - whole[:rows]).abs().max()) <= allowed:
-                        return name, rows == 1
-        return "", False
-
-    def _run(self, tokens: NDArray[np.int64], **options: Any) -> Any:
-        with self._torch.inference_mode():
-            return self._model(input_ids=self._torch.from_numpy(tokens).to(self._model.device), **options)
-
-    def _use_threads(self, threads: int) -> None:
-        if self._torch.get_num_threads() != threads:
-            self._torch.set_num_threads(threads)
-
-    def step(self, tokens: NDArray[np.int64], carried: Any, threads: int) -> tuple[NDArray[np.float32], Any]:
-        """Logits after the last of [batch, n] tokens, [batch, width], and what to carry to the next step."""
-        self._use_threads(threads)
-        if self._one_by_one and len(tokens) > 1:
-            rows = [self.step(tokens[row : row + 1], carried and carried[row], threads) for row in range(len(tokens))]
-            return np.concatenate([logits for logits, _ in rows]), [state for _, state in rows]
-        options = {self.carried: carried} if self.carried and carried is not None else {}
-        output = self._run(tokens, use_cache=bool(self.carried), **options)
-        logits = output.logits[:, -1].float().cpu().numpy()
-        return logits, getattr(output, self.carried) if self.carried else None
-
-    def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
-        """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
-        self._use_threads(threads)
-        logits: NDArray[np.float32] = self._run(tokens, use_cache=False).logits.float().cpu().numpy()
-        return logits
-
-
-def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
-    """torch and the model. What transformers and torch raise for folders they cannot use has many types."""
-    try:
-        import torch
-        import transformers
-    except ImportError:
-        raise ModelError("torch or transformers is not installed: pip install 'llmzip[torch]'") from None
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    path = str(folder.path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            config = transformers.AutoConfig.from_pretrained(path, trust_remote_code=False, local_files_only=True)
-            with torch.device("meta"):
-                skeleton = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-            needed = sum(parameter.numel() for parameter in skeleton.parameters())
-            if needed > folder.element_count:
-                raise ValueError(f"config.json needs {needed:,} numbers, the files hold {folder.element_count:,}")
-            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                path,
-                config=config,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                attn_implementation="eager",
-                output_loading_info=True,
-                **({"device_map": "auto"} if device == "auto" else {}),
-            )
-            model, loading = loaded
-            if loading["missing_keys"]:
-                raise ValueError(f"no weights for {', '.join(sorted(loading['missing_keys'])[:3])}")
-            return torch, (model if device == "auto" else model.to(device)).eval()
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise ModelError(f"{path} cannot be loaded ({reason}): take the folder again, or name another") from None
 
 
 class HubContext:
@@ -259,6 +113,17 @@ class HubContext:
 
         tokenizer = self._tokenizer
         return weights(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+
+    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """-log2 of each token's probability before it is rounded, [streams, n]; tokens [streams, n] are then seen."""
+        tokenizer, bits = self._tokenizer, np.empty(tokens.shape)
+        for position, column in enumerate(tokens.T):
+            logits = self.logits[:, : tokenizer.model_size].astype(np.float64)
+            logits -= logits.max(1, keepdims=True)
+            own = logits[np.arange(self.streams), tokenizer.known(column)]
+            bits[:, position] = (np.log(np.exp(logits).sum(1)) - own) / math.log(2)
+            self.append(column)
+        return escaped_bits(bits, tokens >= tokenizer.model_size) if tokenizer.has_escapes else bits
 
     def append(self, tokens: NDArray[np.int64]) -> None:
         model, window, carried = self._model, self._arithmetic.window, self._carried
@@ -346,14 +211,13 @@ class HubPredictor:
             raise PredictorMismatchError(
                 f"the archive was made on {arithmetic.device}, --device says {self._asked_device}: leave it out"
             )
-        made = self._with(arithmetic)
-        if not 0 <= arithmetic.window <= made.model.window or (arithmetic.window < 2) != (made.model.window < 2):
+        if not has_device(arithmetic.device):
             raise PredictorMismatchError(
-                f"the archive has a window of {arithmetic.window}, which this model cannot have"
+                f"the archive was made on {arithmetic.device!r}, which torch does not have here: decompress it there"
             )
-        if arithmetic.batch * made.model.row_bytes > CACHE_LIMIT_BYTES:
-            raise ModelError(f"{arithmetic.batch} streams of this model need more than {CACHE_LIMIT_BYTES >> 30} GiB")
-        here = _environment(arithmetic.device)
+        made = self._with(arithmetic)
+        made._check_window()
+        here = made.model.environment()
         if made.numerics != digest:
             names = [
                 f"{n} {environment.get(n)!r} there, {here[n]!r} here" for n in here if here[n] != environment.get(n)
@@ -399,7 +263,7 @@ class HubPredictor:
         return hasher.hexdigest()
 
     def settings(self) -> bytes:
-        environment = _environment(self.arithmetic.device)
+        environment = self.model.environment()
         return ";".join((self.arithmetic.text(), self.numerics, *environment.values())).encode()
 
 
@@ -523,16 +387,21 @@ class PortableHubPredictor(HubPredictor):
         return HubContext(made, streams)
 
 
+def check_dtype(dtype: str) -> None:
+    """UsageError where it is none of DTYPES."""
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+
+
 def load_hub(
     path: Path, name: str, *, dtype: str = "float32", device: str | None = None, threads: int = 0
 ) -> HubPredictor:
     """The predictor in a Hugging Face folder; the weights are read when they are needed.
 
     device: as torch calls it, or "auto" to spread a large model over all there are; None for the processor, and for
-    that of the archive. threads: 0 for all cores. Raises ModelError.
+    that of the archive. threads: 0 for all cores. Raises ModelError, and UsageError where dtype is unknown.
     """
-    if dtype not in DTYPES:
-        raise ModelError(f"dtype {dtype!r} is unknown: use one of {', '.join(DTYPES)}")
+    check_dtype(dtype)
     folder = check_folder(path)
     tokenizer = read_tokenizer(folder)
     hasher = folder.digest()
@@ -549,30 +418,3 @@ def load_hub(
 
     arithmetic = Arithmetic(dtype, device or "cpu", 1, 0, min(threads or usable_cores(), MOST_THREADS))
     return HubPredictor(folder, tokenizer, FLOAT_PREFIX + name, fingerprint, load, arithmetic, device)
-
-
-def read_tokenizer(folder: HubFolder) -> GuardedTokenizer:
-    """The tokenizer of a folder; one without ``tokenizer.json`` is converted by transformers. Raises ModelError."""
-    width = folder.config.get("vocab_size") or (folder.config.get("text_config") or {}).get("vocab_size")
-    if not isinstance(width, int) or width < 3:
-        raise ModelError(f"{folder.path / 'config.json'} has no vocab_size: take the folder again")
-    path = folder.path / "tokenizer.json"
-    try:
-        return GuardedTokenizer(path.read_text(encoding="utf-8"), width, str(path))
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): take the folder again") from None
-    try:
-        import transformers
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made: Any = transformers.AutoTokenizer.from_pretrained(
-                str(folder.path), trust_remote_code=False, local_files_only=True
-            )
-        text = made.backend_tokenizer.to_str()
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise ModelError(f"{folder.path} has no tokenizer that can be used ({reason}): add tokenizer.json") from None
-    return GuardedTokenizer(text, width, str(folder.path))
