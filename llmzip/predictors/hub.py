@@ -13,7 +13,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ CACHE_LIMIT_BYTES = 4 << 30
 PORTABLE_MARK = "p"
 """Begins the settings of portable archives."""
 DRIFT_FACTOR = 8
-"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than
-schedules, and log-odds by twice as much as logits."""
+"""Tolerance of log-odds over their largest drift that was measured here: machines may differ more than schedules."""
 LARGEST_UNITS = 1 << 20
 _DRIFT_POSITIONS = 128
 _TAUGHT_NUMBERS = 1 << 26
@@ -185,7 +184,7 @@ class HubModel:
         options = {self.carried: carried} if self.carried and carried is not None else {}
         output = self._run(tokens, use_cache=bool(self.carried), **options)
         logits = output.logits[:, -1].float().cpu().numpy()
-        return logits, getattr(output, self.carried) if self.carried else None
+        return logits, _with_room(getattr(output, self.carried)) if self.carried else None
 
     def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
         """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
@@ -220,7 +219,6 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
                 use_safetensors=True,
                 trust_remote_code=False,
                 local_files_only=True,
-                attn_implementation="eager",
                 output_loading_info=True,
                 **({"device_map": "auto"} if device == "auto" else {}),
             )
@@ -231,6 +229,38 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise ModelError(f"{path} cannot be loaded ({reason}): take the folder again, or name another") from None
+
+
+@cache
+def _roomy_layer() -> tuple[type, type]:
+    """The plain layer of keys and values in transformers, and one that is not copied at each step."""
+    from transformers.cache_utils import DynamicLayer
+
+    class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+        room: Any = None
+        """Keys and values, with space after them."""
+
+        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> Any:
+            held, end = self.keys.shape[-2], self.keys.shape[-2] + keys.shape[-2]
+            if self.room is None or end > self.room[0].shape[-2]:
+                self.room = [new.new_empty((*new.shape[:-2], 2 * end, new.shape[-1])) for new in (keys, values)]
+                for room, old in zip(self.room, (self.keys, self.values), strict=True):
+                    room[..., :held, :] = old
+            for room, new in zip(self.room, (keys, values), strict=True):
+                room[..., held:end, :] = new
+            self.keys, self.values = (room[..., :end, :] for room in self.room)
+            return self.keys, self.values
+
+    return DynamicLayer, RoomyLayer
+
+
+def _with_room(carried: Any) -> Any:
+    """What is carried to the next step, its plain layers made roomy: the same numbers, a quarter of the time saved."""
+    for layer in getattr(carried, "layers", ()):
+        plain, roomy = _roomy_layer()
+        if type(layer) is plain:
+            layer.__class__ = roomy
+    return carried
 
 
 class HubContext:
@@ -468,19 +498,32 @@ class PortableHubPredictor(HubPredictor):
 
     def measured_units(self) -> int:
         """From the largest difference between one forward pass and steps, on tokens of no meaning, on this machine."""
-        rng, batch = np.random.default_rng(6), self.arithmetic.batch
         length = min(_DRIFT_POSITIONS, self.arithmetic.window or _DRIFT_POSITIONS)
-        tokens = rng.integers(0, self.tokenizer.model_size, (batch, length))
-        context, drift = self.start_logits(batch), 0.0
-        stepwise = np.empty((batch, length, self.vocabulary_size), np.float32)
-        for position in range(length):
-            stepwise[:, position] = context.next_logits()
-            context.append(tokens[:, position])
-        for rows, positions, logits in self.teach(tokens):
-            apart = stepwise[rows, positions] - logits
-            apart -= apart.mean(-1, keepdims=True)
-            drift = max(drift, float(np.abs(apart).max()))
+        tokens = np.random.default_rng(6).integers(0, self.tokenizer.model_size, (self.arithmetic.batch, length))
+        drift = float(np.abs(self.odds_stepwise(tokens) - self.odds_taught(tokens)).max())
         return max(1, min(LARGEST_UNITS, math.ceil(DRIFT_FACTOR * drift * (1 << 20))))
+
+    def odds_stepwise(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[batch, n, depth] nats: the log-odds on the way to each of [batch, n] tokens, as a decoder gets them."""
+        from llmzip.memory.odds import path_odds, tree_of
+
+        tree, context, odds = tree_of(self.token_bytes), self.start_logits(len(tokens)), []
+        for column in tokens.T:
+            odds.append(path_odds(context.next_logits(), column, tree))
+            context.append(column)
+        return np.stack(odds, 1)
+
+    def odds_taught(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same as an encoder gets them."""
+        from llmzip.memory.odds import path_odds, tree_of
+
+        tree = tree_of(self.token_bytes)
+        odds = np.empty((*tokens.shape, tree.depth))
+        for rows, positions, logits in self.teach(tokens):
+            part = tokens[rows, positions]
+            found = path_odds(logits.reshape(part.size, -1), part.ravel(), tree)
+            odds[rows, positions] = found.reshape(*part.shape, -1)
+        return odds
 
     def _with(self, arithmetic: Arithmetic) -> "PortableHubPredictor":
         made = super()._with(arithmetic)
