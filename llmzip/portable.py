@@ -91,7 +91,7 @@ def _choose(counts, frequencies):  # type: ignore[no-untyped-def]
 
 @kernel
 def _intervals(tokens, lengths, places, near, path_start, path_bit, shares, counts, below, own):  # type: ignore[no-untyped-def]
-    """(cumulative, frequency) of all that is coded; returns how many. -1 where a token is near a border of each grid."""
+    """(cumulative, frequency) of all that is coded; returns how many, -1 if a token is near borders of all grids."""
     frequencies, count = np.empty(counts.size, np.int64), np.int64(0)
     for position in range(tokens.shape[1]):
         for stream in range(tokens.shape[0]):
@@ -167,9 +167,7 @@ def _read(leaves, active, order, middle, left, right, borders, shares, counts, c
         node, first, end = np.int64(0), np.int64(0), np.int64(order.size)
         while node >= 0:
             cut = np.int64(middle[node])
-            odds = math.log(_mass(order, leaves[stream], cut, end)) - math.log(
-                _mass(order, leaves[stream], first, cut)
-            )
+            odds = math.log(_mass(order, leaves[stream], cut, end)) - math.log(_mass(order, leaves[stream], first, cut))
             share = shares[grid, np.searchsorted(borders, odds)]
             point = _point(coder)
             if point < 0:

@@ -10,7 +10,7 @@ from llmzip.bench.modelled import Modelled, interval_microbits
 from llmzip.bench.results import MICROBITS, Row
 from llmzip.codec import FRAME_BYTES
 from llmzip.errors import UsageError
-from llmzip.predictor import FloatPredictor, Predictor
+from llmzip.predictor import Predictor
 
 SAMPLE_BYTES = 1 << 15
 """Of the beginning of the largest file: an archive of it is written and decoded, to see how far estimates are off."""
@@ -20,7 +20,7 @@ def estimate_row(codec: Modelled, data: bytes, file: str) -> Row:
     """The row of ``data``, scored: every frame as its model and memory would code it, or zstd where that is smaller."""
     started = time.perf_counter()
     predictor, settings = codec.coding, b""
-    if isinstance(predictor, FloatPredictor):
+    if isinstance(predictor):
         predictor = predictor.fitted(len(data), None)
         settings = predictor.settings()
     sizes, ideal = [], 0
@@ -46,9 +46,7 @@ def _estimate_frame(predictor: Predictor, piece: bytes) -> tuple[int, int]:
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return best
-    streams = frames.choose_streams(len(tokens), frames.STREAM_TOKENS)
-    if isinstance(predictor, FloatPredictor):
-        streams = min(streams, predictor.most_streams)
+    streams = frames.streams_for(predictor, len(tokens), frames.STREAM_TOKENS)
     kind = frames.choose_kind(predictor, len(tokens), memory=True)
     if kind is None or kind == archive.PORTABLE:
         raise UsageError("portable archives are not estimated: leave --quick out")

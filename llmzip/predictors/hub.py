@@ -28,7 +28,10 @@ from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
 
 HUB_VERSION = 1
-"""Part of every fingerprint: raise it with any change of the schedule or of the tables."""
+"""Part of every fingerprint and of portable settings: raise it with any change of tokens or windows."""
+
+TABLES_VERSION = 2
+"""Part of all other settings: raise it with any change that moves a frequency, if by one unit."""
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -36,14 +39,14 @@ LARGEST_WINDOW = 1024
 """Tokens of context, where the model allows as many: a window is cut to its newer half when it is full."""
 
 MOST_THREADS = 256
-BYTES_A_ROW = 8192
+BYTES_A_ROW = 16384
 """Of text, for each row of a batch: the codec has about one stream for so many."""
-LARGEST_BATCH = 128
+LARGEST_BATCH = 64
 CACHE_LIMIT_BYTES = 4 << 30
 
 PORTABLE_MARK = "p"
 """Begins the settings of portable archives."""
-DRIFT_FACTOR = 8
+DRIFT_FACTOR = 4
 """Tolerance of log-odds over their largest drift that was measured here: machines may differ more than schedules."""
 LARGEST_UNITS = 1 << 20
 _DRIFT_POSITIONS = 128
@@ -69,14 +72,14 @@ class Arithmetic:
 
     def text(self) -> str:
         """For archives, and the beginning of the numerics digest."""
-        return f"{HUB_VERSION};{self.dtype};{self.device};{self.batch};{self.window};{self.threads}"
+        return f"{TABLES_VERSION};{self.dtype};{self.device};{self.batch};{self.window};{self.threads}"
 
 
 def _parse(settings: bytes) -> tuple[Arithmetic, str, dict[str, str]]:
     """Arithmetic, digest and environment of what ``HubPredictor.settings`` gave. PredictorMismatchError."""
     try:
         version, dtype, device, batch, window, threads, digest, *environment = settings.decode("ascii").split(";")
-        if version != str(HUB_VERSION):
+        if version != str(TABLES_VERSION):
             raise ValueError(f"version {version}")
         arithmetic = Arithmetic(dtype, device, int(batch), int(window), int(threads))
         if dtype not in DTYPES or not 1 <= arithmetic.batch <= 256 or not 1 <= arithmetic.threads <= MOST_THREADS:
