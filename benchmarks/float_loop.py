@@ -3,8 +3,8 @@
 The loop is our own writing of what llama-zip does with its model: one token a step, batch 1, one stream, keys and
 values kept, half of the context dropped when it is full, no memory, encoder and decoder the same. It runs on the same
 weights and by the same rule of windows as llmzip, and is too slow for a whole text: N tokens of it are timed, a part
-before each of llmzip's runs and after the last, for the machine may be busy. What it would write for the whole text is the
-ideal bits of its tables, from forward passes over its windows; on the timed tokens they are compared with its own.
+before each of llmzip's runs and after the last, for the machine may be busy. What it would write for the whole text is
+the ideal bits of its tables, from forward passes over its windows; on the timed tokens they are compared with its own.
 
 llmzip compresses and decompresses the whole text: with the same probabilities (``lockstep``), with memory (the default
 of ``--float``), and portable; with and without the check that the default makes by decoding, which the loop does not

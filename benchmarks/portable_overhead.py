@@ -1,9 +1,9 @@
-"""What a portable frame costs over a float frame: ``python benchmarks/portable_overhead.py MODEL [TEXT] [--about WORDS]``.
+"""What a portable frame costs over a float frame: ``python benchmarks/portable_overhead.py MODEL [TEXT]``.
 
 Both code the same tokens in as many streams with the same logits (forward passes), without memory; the float frame's
-size is the ideal bits of its integer tables. The portable payload is encoded, decoded step by step and compared. TEXT is
-by default the English of ``corpora/``, file after file. Writes one JSON object to stdout; committed ones are the rows of
-``benchmarks/results/portable-overhead.json``.
+size is the ideal bits of its integer tables. The portable payload is encoded, decoded step by step and compared. TEXT
+is by default the English of ``corpora/``, file after file. Writes one JSON object to stdout; committed ones are the
+rows of ``benchmarks/results/portable-overhead.json``.
 """
 
 import argparse

@@ -28,35 +28,40 @@ LARGEST_ODDS = 17
 """Nats; surer than 2^-24 is not needed."""
 LEAST_SHARE = 16
 """Of 2^24, for an answer: the coder takes no less than 2."""
+GRID_VERSION = 2
+"""Of the grids that are written; those of version 1 are still read."""
 LARGEST_CELL = 2.0
-WIDTH = 2.0
-"""Of cells, for a tolerance of 1: what was cheapest on text (``docs/decisions.md``)."""
+"""Nats, of version 1."""
+WIDTHS = {1: 2.0, 2: 8.0}
+"""Of cells, for a tolerance of 1, by version: what was cheapest on text (``docs/decisions.md``)."""
 
 _ADAPT, _FIRST_COUNTS = 24, (64, 1, 1, 1, 1, 1, 1, 1)
 _TOTAL = FREQUENCY_TOTAL
 _ENCODED_AT_ONCE = 1 << 16
 
 
-def cell_width(tolerance: float) -> float:
-    """The width of cells, in units of the angle asin(sqrt(p)) on which rounding costs the same everywhere.
+def cell_width(tolerance: float, version: int = GRID_VERSION) -> float:
+    """The width of cells: in nats where both answers are as likely, for version 1 as an angle asin(sqrt(p)).
 
     Wider cells round more, narrower ones have more tokens near a border. The width is a multiple of
     2^-20, so that no two machines disagree on it.
     """
-    return round(WIDTH * math.cbrt(tolerance) * (1 << 20)) / (1 << 20)
+    return round(WIDTHS[version] * math.cbrt(tolerance) * (1 << 20)) / (1 << 20)
 
 
 class Grid:
-    """Borders of all eight grids, in nats, ascending, and the probability of "right" in every cell."""
+    """Borders of all eight grids, in nats, ascending, and the probability of "right" in every cell.
 
-    def __init__(self, width: float) -> None:
+    Rounding costs p(1 - p) d^2 / 24 in a cell of d nats, and a tolerance of e has a share 2e / d of its tokens near a
+    border: together least where d goes with (p(1 - p))^(-1/3). A cell has the mean probability of its log-odds.
+    """
+
+    def __init__(self, width: float, version: int = GRID_VERSION) -> None:
         """``width``: see ``cell_width``."""
         with localcontext(Context(prec=24, rounding=ROUND_HALF_EVEN)):
             step, units, positive = Decimal(width) / GRIDS, Decimal(UNITS), [0]
-            widest = Decimal(LARGEST_CELL) / GRIDS
             while positive[-1] < LARGEST_ODDS * UNITS:
-                half = Decimal(positive[-1]) / units / 2
-                size = min(widest, 2 * step * (half.exp() + (-half).exp()))
+                size = _distance(Decimal(positive[-1]) / units, step, version)
                 positive.append(positive[-1] + max(1, int((size * units).to_integral_value())))
             borders = [-border for border in positive[:0:-1]] + positive
             # The cell with fine index i of grid k lies between the nearest borders whose number is k modulo GRIDS.
@@ -66,17 +71,32 @@ class Grid:
                 for cell in range(len(own) + 1):
                     low = own[cell - 1] if cell else 0
                     high = own[cell] if cell < len(own) else len(borders) - 1
-                    middle = Decimal(borders[low] + borders[high]) / units / 2
-                    share = int((FREQUENCY_TOTAL / (1 + (-middle).exp())).to_integral_value())
+                    probability = _probability(Decimal(borders[low]) / units, Decimal(borders[high]) / units, version)
+                    share = int((FREQUENCY_TOTAL * probability).to_integral_value())
                     first = own[cell - 1] + 1 if cell else 0
                     end = own[cell] + 1 if cell < len(own) else len(borders) + 1
                     self.shares[grid, first:end] = min(max(share, LEAST_SHARE), FREQUENCY_TOTAL - LEAST_SHARE)
         self.borders = np.array(borders, np.float64) / UNITS
 
 
+def _distance(border: Decimal, step: Decimal, version: int) -> Decimal:
+    """From a border to the next, in nats."""
+    both = (border / 2).exp() + (-border / 2).exp()
+    if version == 1:
+        return min(Decimal(LARGEST_CELL) / GRIDS, 2 * step * both)
+    return step * ((both / 2).ln() * 2 / 3).exp()
+
+
+def _probability(low: Decimal, high: Decimal, version: int) -> Decimal:
+    """Of "right" between two borders: that of the middle, or the mean."""
+    if version == 1 or low == high:
+        return 1 / (1 + (-(low + high) / 2).exp())
+    return ((1 + high.exp()).ln() - (1 + low.exp()).ln()) / (high - low)
+
+
 @lru_cache(maxsize=4)
-def _grid(width: float) -> Grid:
-    return Grid(width)
+def _grid(width: float, version: int) -> Grid:
+    return Grid(width, version)
 
 
 @kernel
@@ -187,7 +207,11 @@ class Portable:
 
     def __init__(self, predictor: PortablePredictor) -> None:
         self._predictor = predictor
-        self._tree, self._grid = tree_of(predictor.token_bytes), _grid(cell_width(predictor.tolerance))
+        version = predictor.grid_version
+        self._tree, self._grid = (
+            tree_of(predictor.token_bytes),
+            _grid(cell_width(predictor.tolerance, version), version),
+        )
         self._counts = np.array(_FIRST_COUNTS, np.int64)
 
     @property

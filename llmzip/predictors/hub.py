@@ -28,7 +28,7 @@ from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_folder import HubFolder, check_folder
 
 HUB_VERSION = 1
-"""Part of every fingerprint and of portable settings: raise it with any change of tokens or windows."""
+"""Part of every fingerprint: raise it with any change of tokens or windows."""
 
 TABLES_VERSION = 2
 """Part of all other settings: raise it with any change that moves a frequency, if by one unit."""
@@ -467,6 +467,8 @@ class PortableHubPredictor(HubPredictor):
 
     units = 0
     """The tolerance is so many times 2^-20."""
+    grid_version = 2
+    """Which grids, the number after the mark in the settings: 1 is still read."""
 
     def description(self) -> dict[str, str | int]:
         return {**super().description(), "portable": 1}
@@ -531,12 +533,12 @@ class PortableHubPredictor(HubPredictor):
     def _with(self, arithmetic: Arithmetic) -> "PortableHubPredictor":
         made = super()._with(arithmetic)
         assert isinstance(made, PortableHubPredictor)
-        made.units = self.units
+        made.units, made.grid_version = self.units, self.grid_version
         return made
 
     def settings(self) -> bytes:
         arithmetic = self.arithmetic
-        return f"{PORTABLE_MARK}{HUB_VERSION};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
+        return f"{PORTABLE_MARK}{self.grid_version};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
 
     def restored(self, settings: bytes) -> "HubPredictor":
         if not settings.startswith(PORTABLE_MARK.encode()):
@@ -551,11 +553,16 @@ class PortableHubPredictor(HubPredictor):
             )
             return plain.restored(settings)
         try:
-            _, dtype, window, units = settings.decode("ascii").split(";")
+            mark, dtype, window, units = settings.decode("ascii").split(";")
             arithmetic = replace(self.arithmetic, dtype=dtype, window=int(window), batch=1)
             made = self._with(arithmetic)
-            made.units = int(units)
-            if dtype not in DTYPES or not 1 <= made.units <= LARGEST_UNITS or made.settings() != settings:
+            made.units, made.grid_version = int(units), {"p1": 1, "p2": 2}.get(mark, 0)
+            if (
+                made.grid_version == 0
+                or dtype not in DTYPES
+                or not 1 <= made.units <= LARGEST_UNITS
+                or made.settings() != settings
+            ):
                 raise ValueError("numbers out of range")
         except ValueError as error:
             raise _unusable(error) from None
