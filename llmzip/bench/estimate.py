@@ -10,7 +10,7 @@ from llmzip.bench.modelled import Modelled, interval_microbits
 from llmzip.bench.results import MICROBITS, Row
 from llmzip.codec import FRAME_BYTES
 from llmzip.errors import UsageError
-from llmzip.predictor import Predictor
+from llmzip.predictor import FloatPredictor, Predictor
 
 SAMPLE_BYTES = 1 << 15
 """Of the beginning of the largest file: an archive of it is written and decoded, to see how far estimates are off."""
@@ -20,7 +20,7 @@ def estimate_row(codec: Modelled, data: bytes, file: str) -> Row:
     """The row of ``data``, scored: every frame as its model and memory would code it, or zstd where that is smaller."""
     started = time.perf_counter()
     predictor, settings = codec.coding, b""
-    if isinstance(predictor):
+    if isinstance(predictor, FloatPredictor):
         predictor = predictor.fitted(len(data), None)
         settings = predictor.settings()
     sizes, ideal = [], 0

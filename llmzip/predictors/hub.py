@@ -243,8 +243,9 @@ def _roomy_layer() -> tuple[type, type]:
         room: Any = None
         """Keys and values, with space after them."""
 
-        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> Any:
-            held, end = self.keys.shape[-2], self.keys.shape[-2] + keys.shape[-2]
+        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override]
+            held = self.keys.shape[-2]  # type: ignore[union-attr]
+            end = held + keys.shape[-2]
             if self.room is None or end > self.room[0].shape[-2]:
                 self.room = [new.new_empty((*new.shape[:-2], 2 * end, new.shape[-1])) for new in (keys, values)]
                 for room, old in zip(self.room, (self.keys, self.values), strict=True):
