@@ -40,6 +40,10 @@ MEMORY_TOKENS = 1024
 STREAM_TOKENS = 2048
 """A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
 
+FLOAT_STREAM_TOKENS, PORTABLE_STREAM_TOKENS = 4096, 6144
+"""At least so many for float models, which may know texts from their beginning only: starting in the middle costs them
+25 to 125 bits. Portable frames are encoded all at once whatever their streams, so that only decoding gets slower."""
+
 _ZSTD_LEVEL = 19
 _SCORE_POSITIONS = 64  # scored by the model while memory codes those before, and between looks at what they cost
 _ALONE_POSITIONS = 4096
@@ -57,6 +61,14 @@ def zstd_payload(data: bytes) -> bytes:
 def choose_streams(token_count: int, stream_tokens: int) -> int:
     """The number of streams for a frame, so that each has about ``stream_tokens``."""
     return max(1, min(archive.MAXIMUM_STREAMS, token_count // stream_tokens))
+
+
+def streams_for(predictor: Predictor, token_count: int, stream_tokens: int) -> int:
+    """The number of streams for a frame of this predictor: of about ``stream_tokens``, or of more where it rounds."""
+    if not isinstance(predictor, FloatPredictor):
+        return choose_streams(token_count, stream_tokens)
+    least = PORTABLE_STREAM_TOKENS if isinstance(predictor, PortablePredictor) else FLOAT_STREAM_TOKENS
+    return min(choose_streams(token_count, max(least, stream_tokens)), predictor.most_streams)
 
 
 class Limit:
@@ -81,7 +93,7 @@ def encode_token_frame(
 ) -> bytes | None:
     """The smallest frame of tokens; None if none is below ``limit_bytes`` (found out early) or gives the bytes back.
 
-    ``streams``: their number, None for one every ``stream_tokens``.
+    ``streams``: their number, None for one every ``stream_tokens`` (see ``streams_for``).
     ``memory``: whether texts are coded with memory: any where there is no model, else those that are long enough to
     learn from. Memory alone is tried beside model and memory, in another thread where the predictor may have one; each
     gives up once it costs more than the other, which never changes which of them is the smaller.
@@ -89,7 +101,8 @@ def encode_token_frame(
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
-    limit, count = Limit(limit_bytes), min(streams or choose_streams(len(tokens), stream_tokens), len(tokens))
+    count = min(streams or streams_for(predictor, len(tokens), stream_tokens), len(tokens))
+    limit = Limit(limit_bytes)
     if isinstance(predictor, FloatPredictor):
         count = min(count, predictor.most_streams)
 

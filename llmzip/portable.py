@@ -5,22 +5,20 @@ A token is the answers along a tree, as with memory. The log-odds of each answer
 the cell, not the log-odds, gives the integer probability. Two machines agree on a cell unless its log-odds lie close
 to a border; then the token is coded with another of eight grids, whose borders lie elsewhere. Which grid is one symbol
 a token, nearly always the first. After PMATIC (Adler and Tang, arXiv 2601.10678), where a bit a decision does this.
-Imports numba: import late. May import ``coder``, ``memory`` (its tree), ``predictor`` and ``errors``.
+Imports numba: import late. May import ``coder``, ``memory`` (its tree and log-odds), ``predictor`` and ``errors``.
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.coder import Decoder, Encoder
-from llmzip.memory.tree import TokenTree, build_tree
+from llmzip.coder import Encoder
+from llmzip.errors import ArchiveError
+from llmzip.memory.odds import kernel, leaf_masses, path_odds, tree_of
 from llmzip.predictor import FREQUENCY_TOTAL, PortablePredictor
 
 GRIDS = 8
@@ -30,33 +28,40 @@ LARGEST_ODDS = 17
 """Nats; surer than 2^-24 is not needed."""
 LEAST_SHARE = 16
 """Of 2^24, for an answer: the coder takes no less than 2."""
+GRID_VERSION = 2
+"""Of the grids that are written; those of version 1 are still read."""
 LARGEST_CELL = 2.0
-WIDTH = 2.0
-"""Of cells, for a tolerance of 1: what was cheapest on text (``docs/decisions.md``)."""
+"""Nats, of version 1."""
+WIDTHS = {1: 2.0, 2: 8.0}
+"""Of cells, for a tolerance of 1, by version: what was cheapest on text (``docs/decisions.md``)."""
 
 _ADAPT, _FIRST_COUNTS = 24, (64, 1, 1, 1, 1, 1, 1, 1)
+_TOTAL = FREQUENCY_TOTAL
+_ENCODED_AT_ONCE = 1 << 16
 
 
-def cell_width(tolerance: float) -> float:
-    """The width of cells, in units of the angle asin(sqrt(p)) on which rounding costs the same everywhere.
+def cell_width(tolerance: float, version: int = GRID_VERSION) -> float:
+    """The width of cells: in nats where both answers are as likely, for version 1 as an angle asin(sqrt(p)).
 
     Wider cells round more, narrower ones have more tokens near a border. The width is a multiple of
     2^-20, so that no two machines disagree on it.
     """
-    return round(WIDTH * math.cbrt(tolerance) * (1 << 20)) / (1 << 20)
+    return round(WIDTHS[version] * math.cbrt(tolerance) * (1 << 20)) / (1 << 20)
 
 
 class Grid:
-    """Borders of all eight grids, in nats, ascending, and the probability of "right" in every cell."""
+    """Borders of all eight grids, in nats, ascending, and the probability of "right" in every cell.
 
-    def __init__(self, width: float) -> None:
+    Rounding costs p(1 - p) d^2 / 24 in a cell of d nats, and a tolerance of e has a share 2e / d of its tokens near a
+    border: together least where d goes with (p(1 - p))^(-1/3). A cell has the mean probability of its log-odds.
+    """
+
+    def __init__(self, width: float, version: int = GRID_VERSION) -> None:
         """``width``: see ``cell_width``."""
         with localcontext(Context(prec=24, rounding=ROUND_HALF_EVEN)):
             step, units, positive = Decimal(width) / GRIDS, Decimal(UNITS), [0]
-            widest = Decimal(LARGEST_CELL) / GRIDS
             while positive[-1] < LARGEST_ODDS * UNITS:
-                half = Decimal(positive[-1]) / units / 2
-                size = min(widest, 2 * step * (half.exp() + (-half).exp()))
+                size = _distance(Decimal(positive[-1]) / units, step, version)
                 positive.append(positive[-1] + max(1, int((size * units).to_integral_value())))
             borders = [-border for border in positive[:0:-1]] + positive
             # The cell with fine index i of grid k lies between the nearest borders whose number is k modulo GRIDS.
@@ -66,89 +71,135 @@ class Grid:
                 for cell in range(len(own) + 1):
                     low = own[cell - 1] if cell else 0
                     high = own[cell] if cell < len(own) else len(borders) - 1
-                    middle = Decimal(borders[low] + borders[high]) / units / 2
-                    share = int((FREQUENCY_TOTAL / (1 + (-middle).exp())).to_integral_value())
+                    probability = _probability(Decimal(borders[low]) / units, Decimal(borders[high]) / units, version)
+                    share = int((FREQUENCY_TOTAL * probability).to_integral_value())
                     first = own[cell - 1] + 1 if cell else 0
                     end = own[cell] + 1 if cell < len(own) else len(borders) + 1
                     self.shares[grid, first:end] = min(max(share, LEAST_SHARE), FREQUENCY_TOTAL - LEAST_SHARE)
         self.borders = np.array(borders, np.float64) / UNITS
 
 
-class GridChoice:
-    """Adaptive frequencies of the grid of the next token, shared by all streams."""
-
-    def __init__(self) -> None:
-        self._counts = np.array(_FIRST_COUNTS, np.int64)
-
-    def frequencies(self) -> NDArray[np.int64]:
-        """[1, GRIDS], with sum 2^24."""
-        free = FREQUENCY_TOTAL - GRIDS
-        shares: NDArray[np.int64] = self._counts * free // self._counts.sum() + 1
-        shares[0] += FREQUENCY_TOTAL - shares.sum()
-        return shares[None]
-
-    def learn(self, grid: int) -> None:
-        """Counts the grid of a token."""
-        self._counts[grid] += _ADAPT
+def _distance(border: Decimal, step: Decimal, version: int) -> Decimal:
+    """From a border to the next, in nats."""
+    both = (border / 2).exp() + (-border / 2).exp()
+    if version == 1:
+        return min(Decimal(LARGEST_CELL) / GRIDS, 2 * step * both)
+    return step * ((both / 2).ln() * 2 / 3).exp()
 
 
-def _kernel(function: Any) -> Any:
-    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
-    try:
-        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # no folder for the cache: compile anew in every process
-        return numba.njit(function, nogil=True, error_model="numpy")
-
-
-@_kernel
-def _masses(logits, left, right, leaves, nodes):  # type: ignore[no-untyped-def]
-    """Fills ``nodes`` with the probability mass below each node, summed along the tree, so that nothing cancels."""
-    largest = -np.inf
-    for value in logits:
-        largest = max(largest, value)
-    for token in range(logits.size):
-        # No token is less likely than this: a node's mass is then never 0.
-        leaves[token] = math.exp(max(np.float64(logits[token]) - largest, -700.0))
-    for number in range(nodes.size):
-        node = nodes.size - 1 - number
-        below, above = left[node], right[node]
-        nodes[node] = (nodes[below] if below >= 0 else leaves[~below]) + (
-            nodes[above] if above >= 0 else leaves[~above]
-        )
-
-
-@_kernel
-def _locate(logits, tokens, left, right, path_start, path_node, borders, tolerance, grids, places, near):  # type: ignore[no-untyped-def]
-    """The fine cell of every answer on the way to each token, and which grids have a border too near (bits)."""
-    leaves, nodes = np.empty(logits.shape[1]), np.empty(left.size)
-    for row in range(tokens.size):
-        _masses(logits[row], left, right, leaves, nodes)
-        start = path_start[tokens[row]]
-        for step in range(start, path_start[tokens[row] + 1]):
-            below, above = left[path_node[step]], right[path_node[step]]
-            odds = math.log(nodes[above] if above >= 0 else leaves[~above]) - math.log(
-                nodes[below] if below >= 0 else leaves[~below]
-            )
-            places[row, step - start] = np.searchsorted(borders, odds)
-            first, end = np.searchsorted(borders, odds - tolerance), np.searchsorted(borders, odds + tolerance)
-            for number in range(first, min(end, first + grids)):
-                near[row] |= 1 << (number % grids)
-
-
-@_kernel
-def _all_masses(logits, left, right, leaves, nodes):  # type: ignore[no-untyped-def]
-    for row in range(logits.shape[0]):
-        _masses(logits[row], left, right, leaves[row], nodes[row])
-
-
-@lru_cache(maxsize=2)
-def _tree(token_bytes: tuple[bytes, ...]) -> TokenTree:
-    return build_tree(token_bytes)
+def _probability(low: Decimal, high: Decimal, version: int) -> Decimal:
+    """Of "right" between two borders: that of the middle, or the mean."""
+    if version == 1 or low == high:
+        return 1 / (1 + (-(low + high) / 2).exp())
+    return ((1 + high.exp()).ln() - (1 + low.exp()).ln()) / (high - low)
 
 
 @lru_cache(maxsize=4)
-def _grid(width: float) -> Grid:
-    return Grid(width)
+def _grid(width: float, version: int) -> Grid:
+    return Grid(width, version)
+
+
+@kernel
+def _choose(counts, frequencies):  # type: ignore[no-untyped-def]
+    """Frequencies of the grid of the next token from the counts of those before it, of all streams."""
+    whole, rest = counts.sum(), np.int64(_TOTAL)
+    for grid in range(counts.size):
+        frequencies[grid] = counts[grid] * (_TOTAL - counts.size) // whole + 1
+        rest -= frequencies[grid]
+    frequencies[0] += rest
+
+
+@kernel
+def _intervals(tokens, lengths, places, near, path_start, path_bit, shares, counts, below, own):  # type: ignore[no-untyped-def]
+    """(cumulative, frequency) of all that is coded; returns how many, -1 if a token is near borders of all grids."""
+    frequencies, count = np.empty(counts.size, np.int64), np.int64(0)
+    for position in range(tokens.shape[1]):
+        for stream in range(tokens.shape[0]):
+            if position >= lengths[stream]:
+                break
+            grid = 0
+            while near[stream, position] >> grid & 1:
+                grid += 1
+            if grid == counts.size:
+                return np.int64(-1)
+            _choose(counts, frequencies)
+            below[count], own[count] = frequencies[:grid].sum(), frequencies[grid]
+            counts[grid] += _ADAPT
+            count += 1
+            start = path_start[tokens[stream, position]]
+            for step in range(start, path_start[tokens[stream, position] + 1]):
+                share = shares[grid, places[stream, position, step - start]]
+                below[count] = _TOTAL - share if path_bit[step] else 0
+                own[count] = share if path_bit[step] else _TOTAL - share
+                count += 1
+    return count
+
+
+@kernel
+def _point(coder):  # type: ignore[no-untyped-def]
+    """Where in 2^24 the range coder of constriction stands; -1 where it has come off the payload.
+
+    coder: [4] uint64: lower, range, point, next word.
+    """
+    point = (coder[2] - coder[0]) // (coder[1] >> np.uint64(24))
+    return np.int64(point) if point < np.uint64(_TOTAL) else np.int64(-1)
+
+
+@kernel
+def _take(coder, words, below, own):  # type: ignore[no-untyped-def]
+    """Goes on to the interval that was found."""
+    scale = coder[1] >> np.uint64(24)
+    coder[0] += scale * np.uint64(below)
+    coder[1] = scale * np.uint64(own)
+    if coder[1] < np.uint64(1 << 32):
+        coder[0] <<= np.uint64(32)
+        coder[1] <<= np.uint64(32)
+        coder[2] <<= np.uint64(32)
+        if coder[3] < np.uint64(words.size):
+            coder[2] |= np.uint64(words[np.int64(coder[3])])
+        coder[3] += np.uint64(1)
+
+
+@kernel
+def _mass(order, leaves, first, end):  # type: ignore[no-untyped-def]
+    """Of the tokens that stand from ``first`` to ``end`` in the tree."""
+    mass = 0.0
+    for place in range(first, end):
+        mass += leaves[order[place]]
+    return mass
+
+
+@kernel
+def _read(leaves, active, order, middle, left, right, borders, shares, counts, coder, words, tokens):  # type: ignore[no-untyped-def]
+    """The next token of each active stream; False where the payload cannot be decoded."""
+    frequencies = np.empty(counts.size, np.int64)
+    for stream in range(active):
+        _choose(counts, frequencies)
+        point = _point(coder)
+        if point < 0:
+            return False
+        grid, upto = 0, np.int64(0)
+        while point >= upto + frequencies[grid]:
+            upto += frequencies[grid]
+            grid += 1
+        _take(coder, words, upto, frequencies[grid])
+        counts[grid] += _ADAPT
+        node, first, end = np.int64(0), np.int64(0), np.int64(order.size)
+        while node >= 0:
+            cut = np.int64(middle[node])
+            odds = math.log(_mass(order, leaves[stream], cut, end)) - math.log(_mass(order, leaves[stream], first, cut))
+            share = shares[grid, np.searchsorted(borders, odds)]
+            point = _point(coder)
+            if point < 0:
+                return False
+            if point >= _TOTAL - share:
+                _take(coder, words, _TOTAL - share, share)
+                node, first = np.int64(right[node]), cut
+            else:
+                _take(coder, words, 0, _TOTAL - share)
+                node, end = np.int64(left[node]), cut
+        tokens[stream] = ~node
+    return True
 
 
 class Portable:
@@ -156,86 +207,89 @@ class Portable:
 
     def __init__(self, predictor: PortablePredictor) -> None:
         self._predictor = predictor
-        self._tree, self._grid = _tree(predictor.token_bytes), _grid(cell_width(predictor.tolerance))
-        self._near = predictor.tolerance
-        self.corrections = 0
+        version = predictor.grid_version
+        self._tree, self._grid = (
+            tree_of(predictor.token_bytes),
+            _grid(cell_width(predictor.tolerance, version), version),
+        )
+        self._counts = np.array(_FIRST_COUNTS, np.int64)
+
+    @property
+    def corrections(self) -> int:
         """Tokens so far that could not take the first grid."""
+        return int((self._counts - _FIRST_COUNTS)[1:].sum()) // _ADAPT
 
     def encode(self, tokens: NDArray[np.int64], lengths: Sequence[int]) -> bytes | None:
         """The payload of [streams, n] tokens, of which stream i has ``lengths[i]``.
 
         None where a token lies near a border of every grid: the tolerance is too large.
         """
-        tree, grid = self._tree, self._grid
-        places = np.zeros((*tokens.shape, tree.depth), np.int16)
+        tree, places = self._tree, np.zeros((*tokens.shape, self._tree.depth), np.int16)
         near = np.zeros(tokens.shape, np.int64)
         for rows, positions, logits in self._predictor.teach(tokens):
             part = tokens[rows, positions]
-            found, close = np.zeros((part.size, tree.depth), np.int16), np.zeros(part.size, np.int64)
-            _locate(
-                logits.reshape(part.size, -1),
-                part.ravel(),
-                tree.left,
-                tree.right,
-                tree.path_start,
-                tree.path_node,
-                grid.borders,
-                self._near,
-                GRIDS,
-                found,
-                close,
-            )
-            places[rows, positions], near[rows, positions] = found.reshape(*part.shape, -1), close.reshape(part.shape)
-        if (near[np.arange(tokens.shape[1]) < np.asarray(lengths)[:, None]] == (1 << GRIDS) - 1).any():
+            odds = path_odds(logits.reshape(part.size, -1), part.ravel(), tree)
+            places[rows, positions] = np.searchsorted(self._grid.borders, odds).reshape(*part.shape, -1)
+            near[rows, positions] = self._near(odds, part.ravel()).reshape(part.shape)
+        decisions = np.diff(tree.path_start)[tokens] + 1
+        below, own = np.empty((2, int(decisions.sum())), np.int64)
+        count = _intervals(
+            tokens,
+            np.asarray(lengths),
+            places,
+            near,
+            tree.path_start,
+            tree.path_bit,
+            self._grid.shares,
+            self._counts,
+            below,
+            own,
+        )
+        if count < 0:
             return None
-        encoder, choice = Encoder(), GridChoice()
-        for position in range(tokens.shape[1]):
-            below, own = [], []
-            for stream in range(len(tokens)):
-                if position >= lengths[stream]:
-                    break
-                number = (~int(near[stream, position]) & (int(near[stream, position]) + 1)).bit_length() - 1
-                frequencies = choice.frequencies()[0].tolist()
-                below.append(sum(frequencies[:number]))
-                own.append(frequencies[number])
-                choice.learn(number)
-                self.corrections += number > 0
-                token = tokens[stream, position]
-                start, end = tree.path_start[token], tree.path_start[token + 1]
-                shares = grid.shares[number, places[stream, position, : end - start]]
-                answers = tree.path_bit[start:end]
-                below += np.where(answers, FREQUENCY_TOTAL - shares, 0).tolist()
-                own += np.where(answers, shares, FREQUENCY_TOTAL - shares).tolist()
-            encoder.encode(np.array(below, np.int64), np.array(own, np.int64))
+        encoder = Encoder()
+        for first in range(0, count, _ENCODED_AT_ONCE):
+            coded = slice(first, min(first + _ENCODED_AT_ONCE, count))
+            encoder.encode(below[coded], own[coded])
         return encoder.payload()
+
+    def _near(self, odds: NDArray[np.float64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[n]: the grids, as bits, that have a border within the tolerance of one of a token's log-odds."""
+        tolerance, borders = self._predictor.tolerance, self._grid.borders
+        first, end = np.searchsorted(borders, odds - tolerance), np.searchsorted(borders, odds + tolerance)
+        end[np.arange(odds.shape[1]) >= np.diff(self._tree.path_start)[tokens][:, None]] = 0
+        near = np.zeros(len(odds), np.int64)
+        for number in range(GRIDS):
+            grids = np.where(first + number < end, 1 << (first + number) % GRIDS, 0)
+            near |= np.bitwise_or.reduce(grids, 1)
+        return near
 
     def decode(self, payload: bytes, lengths: Sequence[int]) -> NDArray[np.int64]:
         """[streams, n] tokens, padded with 0. Raises ArchiveError."""
-        tree, grid, streams = self._tree, self._grid, len(lengths)
-        borders, shares = grid.borders.tolist(), grid.shares.tolist()
-        left, right = tree.left.tolist(), tree.right.tolist()
-        decoder, choice = Decoder(payload), GridChoice()
-        tokens = np.zeros((streams, max(lengths)), np.int64)
-        leaves, nodes = np.empty((streams, len(tree.order))), np.empty((streams, len(left)))
-        context = self._predictor.start_logits(streams)
-        table = np.empty((1, 2), np.int64)
+        tree, grid = self._tree, self._grid
+        padded = payload.ljust(8, b"\0") + bytes(-len(payload) % 4)
+        words = np.frombuffer(padded, ">u4", len(padded) // 4).astype(np.uint32)
+        first = words[:2].tolist()
+        coder = np.array([0, (1 << 64) - 1, (first[0] << 32) | first[1], 2], np.uint64)
+        tokens = np.zeros((len(lengths), max(lengths)), np.int64)
+        context = self._predictor.start_logits(len(lengths))
         for position in range(max(lengths)):
-            _all_masses(context.next_logits(), tree.left, tree.right, leaves, nodes)
-            for stream in range(streams):
-                if position >= lengths[stream]:
-                    break
-                number = int(decoder.decode(choice.frequencies())[0])
-                choice.learn(number)
-                own_shares, node = shares[number], 0
-                while node >= 0:
-                    below, above = left[node], right[node]
-                    odds = math.log(nodes[stream, above] if above >= 0 else leaves[stream, ~above]) - math.log(
-                        nodes[stream, below] if below >= 0 else leaves[stream, ~below]
-                    )
-                    share = own_shares[bisect_left(borders, odds)]
-                    table[0] = FREQUENCY_TOTAL - share, share
-                    node = above if decoder.decode(table)[0] else below
-                tokens[stream, position] = ~node
+            whole = _read(
+                leaf_masses(context.next_logits()),
+                sum(position < length for length in lengths),
+                tree.order,
+                tree.middle,
+                tree.left,
+                tree.right,
+                grid.borders,
+                grid.shares,
+                self._counts,
+                coder,
+                words,
+                tokens[:, position],
+            )
+            if not whole:
+                raise ArchiveError("the payload cannot be decoded: the archive is damaged")
             if position + 1 < max(lengths):
                 context.append(tokens[:, position])
         return tokens

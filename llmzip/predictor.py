@@ -156,6 +156,11 @@ class PortablePredictor(FloatPredictor, Protocol):
         """
         ...
 
+    @property
+    def grid_version(self) -> int:
+        """Which grids round the log-odds, see ``ARCHIVE_FORMAT.md``: 1 or 2; part of the settings."""
+        ...
+
     def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
         """The logits before each of [streams, n] tokens, many positions at once: rows, positions and their logits.
 

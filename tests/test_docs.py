@@ -117,3 +117,29 @@ def test_the_checks_of_ideal_bits_hold_and_are_quoted_rightly() -> None:
     for model in models.values():
         assert f"{model['exact']['relative_difference']:+.3%}".replace("-", "−").replace("%", " %") in quoted
     assert f"{abs(models['nano']['float']['float32']['rounding']):.3%}".replace("%", " %") in quoted
+
+
+def test_the_figures_of_float_models_are_those_of_the_results() -> None:
+    quoted = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").replace("−", "-").replace(" %", "%")
+    results = ROOT / "benchmarks" / "results"
+    models = json.loads((results / "drift.json").read_text(encoding="utf-8"))["models"]
+    for pair in models["small"]["differences"]:
+        cells = [pair]
+        for model in ("TinyStories-656K", "small"):
+            found = models[model]["differences"][pair]
+            cells += [f"{found['log_odds_largest']:.1e}", f"{found['log_odds_99.99_percent']:.1e}"]
+            factor = found.get("tolerance_over_largest")
+            assert factor is None or factor > 3.5
+            cells.append(f"{factor:.1f} x" if factor else "none")
+        assert f"| {' | '.join(cells)} |".replace(" %", "%") in quoted
+    for row in json.loads((results / "portable-overhead.json").read_text(encoding="utf-8")):
+        start = f"| {row['model']}, {row['text']} | {row['tolerance']:.1e} | "
+        assert f"{start}{row['more_bits']:.2%} | {row['corrections_per_token']:.2%} |" in quoted
+    loop = json.loads((results / "float-loop-tinystories.json").read_text(encoding="utf-8"))
+    assert loop["bytes"] == 1 << 20 and loop["loop"]["forward_against_loop"] < 1e-6
+    for name, way in loop["llmzip"].items():
+        cells = [name]
+        for end in ("compress", "decompress"):
+            rates = way[end]
+            cells += [f"{rates['tokens_per_cpu_second']:.0f}", f"{rates['times_loop_per_cpu_second']:.1f}"]
+        assert f"| {' | '.join(cells)} | {way['more_bytes_than_loop']:+.2%} |" in quoted

@@ -37,7 +37,7 @@ def test_a_folder_that_only_transformers_can_run(folder: Path, tmp_path: Path) -
     assert done.returncode == 0 and "Traceback" not in done.stderr and "warn" not in done.stderr.lower(), done.stderr
     packed = tmp_path / "text.llmz"
     shown = run("info", packed)
-    assert "float/tiny-gpt2" in shown.stdout and "1;float32;cpu;1;24;1;" in shown.stdout
+    assert "float/tiny-gpt2" in shown.stdout and "2;float32;cpu;1;24;1;" in shown.stdout
     text.unlink()
     done = run("decompress", "-m", folder, packed)
     assert done.returncode == 0 and text.read_bytes() == SAMPLE.encode()[:200], done.stderr
@@ -69,7 +69,7 @@ def test_no_model_is_opened_because_an_archive_names_it(folder: Path, tmp_path: 
     payload = archive.pack_frame(archive.MODEL, b"a", b"\1", 1, 1) + b"\0"
     for name in ("float/tiny-gpt2", "float/nano", f"float/{folder}"):
         packed = tmp_path / "hostile.llmz"
-        packed.write_bytes(archive.pack_header(name, fingerprint, b"1;") + payload)
+        packed.write_bytes(archive.pack_header(name, fingerprint, b"2;") + payload)
         done = run("decompress", "-c", packed)
         assert done.returncode == 4 and "no embedded model is called" in done.stderr and not done.stdout
         assert "Traceback" not in done.stderr

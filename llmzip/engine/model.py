@@ -32,7 +32,7 @@ CACHE_LIMIT_BYTES = 4 << 30
 """No archive and no text makes the keys and values of a context's streams larger than this."""
 
 COMPILE_AFTER_TOKENS = 4096
-"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s), unless it is imported."""
+"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s), unless imported."""
 
 
 class ExactModel:

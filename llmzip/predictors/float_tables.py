@@ -5,7 +5,6 @@ Every figure follows from the logits by a fixed sequence of operations on one ma
 same logits is what the numerics digest of ``hub`` is about.
 """
 
-import math
 from typing import Any
 
 import numba
@@ -30,42 +29,32 @@ def _kernel(function: Any) -> Any:
 
 
 @_kernel
-def _weigh(logits, size, table):  # type: ignore[no-untyped-def]
-    """Weights of the softmax, 2^36 for the largest; False where a logit is not a number."""
-    for row in range(logits.shape[0]):
-        largest = -np.inf
-        for i in range(size):
-            value = logits[row, i]
-            if value != value:
-                return False
-            largest = max(largest, value)
-        if not -np.inf < largest < np.inf:
-            return False
-        for i in range(size):
-            table[row, i] = np.int64(math.exp(float(logits[row, i]) - float(largest)) * WEIGHT_SCALE)
-    return True
-
-
-@_kernel
 def _share_out(table, size, total):  # type: ignore[no-untyped-def]
     """Weights to integers >= 1 with sum ``total``; what rounding leaves goes to the first of the largest."""
     for row in range(table.shape[0]):
-        weights, place = np.int64(0), 0
+        weights = table[row, :size].sum()
+        largest = table[row, :size].max()
+        # One multiplication, which rounds everywhere alike: less than one unit too much in all, so none is missing.
+        scale, given = (total - size) / weights, np.int64(0)
+        place = -1
         for i in range(size):
-            weights += table[row, i]
-            if table[row, i] > table[row, place]:
+            if place < 0 and table[row, i] == largest:
                 place = i
-        free, rest = np.int64(total - size), np.int64(total)
-        for i in range(size):
-            table[row, i] = table[row, i] * free // weights + 1
-            rest -= table[row, i]
-        table[row, place] += rest
+            table[row, i] = np.int64(table[row, i] * scale) + 1
+            given += table[row, i]
+        table[row, place] += total - given
 
 
 def _weighed(logits: NDArray[np.float32], size: int, columns: int) -> NDArray[np.int64]:
+    """Weights of the softmax, 2^36 for the largest; ModelError where a logit is not a number."""
     table = np.full((len(logits), columns), ESCAPE_SHARE, np.int64)
-    if not _weigh(logits, size, table):
+    shifted = logits[:, :size].astype(np.float64)
+    largest = shifted.max(1, keepdims=True)  # not a number where any logit is none
+    if not np.isfinite(largest).all():
         raise ModelError("the model gives what is not a number: try --dtype float32, or take the folder again")
+    shifted -= largest
+    np.exp(shifted, out=shifted)
+    np.multiply(shifted, WEIGHT_SCALE, out=table[:, :size], casting="unsafe")
     return table
 
 

@@ -27,19 +27,21 @@ from llmzip.predictors.hub_folder import HubFolder, check_folder
 from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
 
 HUB_VERSION = 1
-"""Part of every fingerprint: raise it with any change of the schedule or of the tables."""
+"""Part of every fingerprint: raise it with any change of tokens or windows."""
+
+TABLES_VERSION = 2
+"""Part of all other settings: raise it with any change that moves a frequency, if by one unit."""
 
 MOST_THREADS = 256
-BYTES_A_ROW = 8192
+BYTES_A_ROW = 16384
 """Of text, for each row of a batch: the codec has about one stream for so many."""
-LARGEST_BATCH = 128
+LARGEST_BATCH = 64
 CACHE_LIMIT_BYTES = 4 << 30
 
 PORTABLE_MARK = "p"
 """Begins the settings of portable archives."""
-DRIFT_FACTOR = 8
-"""Tolerance of log-odds over the largest drift of a logit that was measured here: machines may differ more than
-schedules, and log-odds by twice as much as logits."""
+DRIFT_FACTOR = 4
+"""Tolerance of log-odds over their largest drift that was measured here: machines may differ more than schedules."""
 LARGEST_UNITS = 1 << 20
 _DRIFT_POSITIONS = 128
 _TAUGHT_NUMBERS = 1 << 26
@@ -62,14 +64,14 @@ class Arithmetic:
 
     def text(self) -> str:
         """For archives, and the beginning of the numerics digest."""
-        return f"{HUB_VERSION};{self.dtype};{self.device};{self.batch};{self.window};{self.threads}"
+        return f"{TABLES_VERSION};{self.dtype};{self.device};{self.batch};{self.window};{self.threads}"
 
 
 def _parse(settings: bytes) -> tuple[Arithmetic, str, dict[str, str]]:
     """Arithmetic, digest and environment of what ``HubPredictor.settings`` gave. PredictorMismatchError."""
     try:
         version, dtype, device, batch, window, threads, digest, *environment = settings.decode("ascii").split(";")
-        if version != str(HUB_VERSION):
+        if version != str(TABLES_VERSION):
             raise ValueError(f"version {version}")
         arithmetic = Arithmetic(dtype, device, int(batch), int(window), int(threads))
         if dtype not in DTYPES or not 1 <= arithmetic.batch <= 256 or not 1 <= arithmetic.threads <= MOST_THREADS:
@@ -298,6 +300,8 @@ class PortableHubPredictor(HubPredictor):
 
     units = 0
     """The tolerance is so many times 2^-20."""
+    grid_version = 2
+    """Which grids, the number after the mark in the settings: 1 is still read."""
 
     def description(self) -> dict[str, str | int]:
         return {**super().description(), "portable": 1}
@@ -332,29 +336,42 @@ class PortableHubPredictor(HubPredictor):
 
     def measured_units(self) -> int:
         """From the largest difference between one forward pass and steps, on tokens of no meaning, on this machine."""
-        rng, batch = np.random.default_rng(6), self.arithmetic.batch
         length = min(_DRIFT_POSITIONS, self.arithmetic.window or _DRIFT_POSITIONS)
-        tokens = rng.integers(0, self.tokenizer.model_size, (batch, length))
-        context, drift = self.start_logits(batch), 0.0
-        stepwise = np.empty((batch, length, self.vocabulary_size), np.float32)
-        for position in range(length):
-            stepwise[:, position] = context.next_logits()
-            context.append(tokens[:, position])
-        for rows, positions, logits in self.teach(tokens):
-            apart = stepwise[rows, positions] - logits
-            apart -= apart.mean(-1, keepdims=True)
-            drift = max(drift, float(np.abs(apart).max()))
+        tokens = np.random.default_rng(6).integers(0, self.tokenizer.model_size, (self.arithmetic.batch, length))
+        drift = float(np.abs(self.odds_stepwise(tokens) - self.odds_taught(tokens)).max())
         return max(1, min(LARGEST_UNITS, math.ceil(DRIFT_FACTOR * drift * (1 << 20))))
+
+    def odds_stepwise(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[batch, n, depth] nats: the log-odds on the way to each of [batch, n] tokens, as a decoder gets them."""
+        from llmzip.memory.odds import path_odds, tree_of
+
+        tree, context, odds = tree_of(self.token_bytes), self.start_logits(len(tokens)), []
+        for column in tokens.T:
+            odds.append(path_odds(context.next_logits(), column, tree))
+            context.append(column)
+        return np.stack(odds, 1)
+
+    def odds_taught(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The same as an encoder gets them."""
+        from llmzip.memory.odds import path_odds, tree_of
+
+        tree = tree_of(self.token_bytes)
+        odds = np.empty((*tokens.shape, tree.depth))
+        for rows, positions, logits in self.teach(tokens):
+            part = tokens[rows, positions]
+            found = path_odds(logits.reshape(part.size, -1), part.ravel(), tree)
+            odds[rows, positions] = found.reshape(*part.shape, -1)
+        return odds
 
     def _with(self, arithmetic: Arithmetic) -> "PortableHubPredictor":
         made = super()._with(arithmetic)
         assert isinstance(made, PortableHubPredictor)
-        made.units = self.units
+        made.units, made.grid_version = self.units, self.grid_version
         return made
 
     def settings(self) -> bytes:
         arithmetic = self.arithmetic
-        return f"{PORTABLE_MARK}{HUB_VERSION};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
+        return f"{PORTABLE_MARK}{self.grid_version};{arithmetic.dtype};{arithmetic.window};{self.units}".encode()
 
     def restored(self, settings: bytes) -> "HubPredictor":
         if not settings.startswith(PORTABLE_MARK.encode()):
@@ -369,11 +386,16 @@ class PortableHubPredictor(HubPredictor):
             )
             return plain.restored(settings)
         try:
-            _, dtype, window, units = settings.decode("ascii").split(";")
+            mark, dtype, window, units = settings.decode("ascii").split(";")
             arithmetic = replace(self.arithmetic, dtype=dtype, window=int(window), batch=1)
             made = self._with(arithmetic)
-            made.units = int(units)
-            if dtype not in DTYPES or not 1 <= made.units <= LARGEST_UNITS or made.settings() != settings:
+            made.units, made.grid_version = int(units), {"p1": 1, "p2": 2}.get(mark, 0)
+            if (
+                made.grid_version == 0
+                or dtype not in DTYPES
+                or not 1 <= made.units <= LARGEST_UNITS
+                or made.settings() != settings
+            ):
                 raise ValueError("numbers out of range")
         except ValueError as error:
             raise _unusable(error) from None

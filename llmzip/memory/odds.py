@@ -1,0 +1,98 @@
+"""Log-odds of the answers along the tree, from a model's floating-point logits: much the same everywhere, not exact.
+
+For portable archives, which measure how far two ways to compute them lie apart and round the rest away. Compiled:
+imports numba, so import it late. Imported by ``portable`` and ``predictors/hub``.
+"""
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from llmzip.memory.tree import TokenTree, build_tree
+
+LEAST_LOGIT = -700.0
+"""Below the largest, in nats: no token is less likely, so that no node's mass is 0."""
+
+Kernel = Callable[..., Any]
+
+
+def kernel(function: Kernel) -> Kernel:
+    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
+    try:
+        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy")
+    except RuntimeError:  # no folder for the cache: compile anew in every process
+        compiled = numba.njit(function, nogil=True, error_model="numpy")
+    return compiled
+
+
+@lru_cache(maxsize=2)
+def tree_of(token_bytes: tuple[bytes, ...]) -> TokenTree:
+    """The tree of a vocabulary, kept for the next frame."""
+    return build_tree(token_bytes)
+
+
+def leaf_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """[n, vocabulary]: the probability of each token, up to a factor a row."""
+    masses = logits.astype(np.float64)
+    masses -= masses.max(1, keepdims=True)
+    np.maximum(masses, LEAST_LOGIT, out=masses)
+    return np.exp(masses, out=masses)
+
+
+@kernel
+def _fill_nodes(leaves, left, right, nodes):  # type: ignore[no-untyped-def]
+    """The mass below each node, summed along the tree, so that nothing cancels."""
+    for number in range(nodes.size):
+        node = nodes.size - 1 - number
+        below, above = left[node], right[node]
+        nodes[node] = (nodes[below] if below >= 0 else leaves[~below]) + (
+            nodes[above] if above >= 0 else leaves[~above]
+        )
+
+
+@kernel
+def _fill_odds(leaves, left, right, tokens, path_start, path_node, odds):  # type: ignore[no-untyped-def]
+    nodes = np.empty(left.size)
+    for row in range(tokens.size):
+        _fill_nodes(leaves[row], left, right, nodes)
+        start = path_start[tokens[row]]
+        for step in range(start, path_start[tokens[row] + 1]):
+            below, above = left[path_node[step]], right[path_node[step]]
+            odds[row, step - start] = math.log(nodes[above] if above >= 0 else leaves[row, ~above]) - math.log(
+                nodes[below] if below >= 0 else leaves[row, ~below]
+            )
+
+
+def path_odds(logits: NDArray[np.float32], tokens: NDArray[np.int64], tree: TokenTree) -> NDArray[np.float64]:
+    """[n, depth] nats: the log-odds of "right" at each node on the way to a token; 0 past its end.
+
+    logits: [n, vocabulary], finite; tokens: [n].
+    """
+    odds = np.zeros((len(tokens), tree.depth))
+    _fill_odds(leaf_masses(logits), tree.left, tree.right, tokens, tree.path_start, tree.path_node, odds)
+    return odds
+
+
+def all_odds(logits: NDArray[np.float32], tree: TokenTree) -> NDArray[np.float64]:
+    """[n, nodes] nats: the log-odds of "right" at every node. logits: [n, vocabulary], finite."""
+    leaves = leaf_masses(logits)
+    odds = np.empty((len(leaves), len(tree.left)))
+    _fill_all(leaves, tree.left, tree.right, odds)
+    return odds
+
+
+@kernel
+def _fill_all(leaves, left, right, odds):  # type: ignore[no-untyped-def]
+    nodes = np.empty(left.size)
+    for row in range(leaves.shape[0]):
+        _fill_nodes(leaves[row], left, right, nodes)
+        for node in range(left.size):
+            below, above = left[node], right[node]
+            odds[row, node] = math.log(nodes[above] if above >= 0 else leaves[row, ~above]) - math.log(
+                nodes[below] if below >= 0 else leaves[row, ~below]
+            )
