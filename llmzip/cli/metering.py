@@ -152,6 +152,10 @@ class _MeteredPortablePredictor(_MeteredFloatPredictor):
         self._portable = predictor
 
     @property
+    def grid_version(self) -> int:
+        return self._predictor.grid_version
+
+    @property
     def tolerance(self) -> float:
         return self._portable.tolerance
 

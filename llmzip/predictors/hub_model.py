@@ -182,11 +182,11 @@ def _roomy_layer() -> tuple[type, type]:
     """The plain layer of keys and values in transformers, and one that is not copied at each step."""
     from transformers.cache_utils import DynamicLayer
 
-    class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    class RoomyLayer(DynamicLayer):
         room: Any = None
         """Keys and values, with space after them."""
 
-        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> Any:
+        def update(self, keys: Any, values: Any, *_: Any, **__: Any) -> Any:  # type: ignore[override]
             held = self.keys.shape[-2]  # type: ignore[union-attr]
             end = held + keys.shape[-2]
             if self.room is None or end > self.room[0].shape[-2]:
