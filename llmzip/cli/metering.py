@@ -153,7 +153,7 @@ class _MeteredPortablePredictor(_MeteredFloatPredictor):
 
     @property
     def grid_version(self) -> int:
-        return self._predictor.grid_version
+        return self._portable.grid_version
 
     @property
     def tolerance(self) -> float:
