@@ -39,6 +39,7 @@ WAYS = {
     "portable": {"portable": True, "memory": False, "verify": False},
     "portable, checked": {"portable": True, "memory": False, "verify": True},
     "with memory": {"portable": False, "memory": True, "verify": False},
+    "with memory, checked": {"portable": False, "memory": True, "verify": True},
 }
 """Name -> options of ``compress`` and whether the predictor is made portable."""
 
@@ -110,7 +111,8 @@ def main() -> None:
     parser.add_argument("--bytes", type=int, default=1 << 20)
     parser.add_argument("--loop-tokens", type=int, default=6000)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of llmzip")
+    parser.add_argument("--loop-threads", type=int, default=1, help="of the loop, which more may make slower")
     parser.add_argument("--machine", default="not described", help="in words, for the results")
     parser.add_argument("--about", default="", help="the text, in words")
     arguments = parser.parse_args()
@@ -121,7 +123,9 @@ def main() -> None:
         decompress(compress(data[:8000], predictor, memory=memory), predictor)
     decompress(compress(data[:2000], predictor.made_portable()), predictor)
     tokens = predictor.tokenize(data)
-    loop = Loop(predictor, tokens)
+    theirs = load_predictor(arguments.model, arithmetic="float", threads=arguments.loop_threads)
+    assert isinstance(theirs, HubPredictor)
+    loop = Loop(theirs, tokens)
     part = arguments.loop_tokens // (len(arguments.ways) + 1)
     found: dict[str, Any] = {}
     for name in arguments.ways:
@@ -152,8 +156,8 @@ def main() -> None:
     rates = {"compress": loop.encoding.rates(loop.done), "decompress": loop.decoding.rates(loop.done)}
     for way in found.values():
         for end in ("compress", "decompress"):
-            for unit, theirs in rates[end].items():
-                way[end][unit.replace("tokens_per", "times_loop_per")] = round(way[end][unit] / theirs, 2)
+            for unit, rate in rates[end].items():
+                way[end][unit.replace("tokens_per", "times_loop_per")] = round(way[end][unit] / rate, 2)
         way["more_bytes_than_loop"] = round(way["archive_bytes"] / loop_bytes - 1, 5)
     result = {
         "model": Path(arguments.model).name,
@@ -161,7 +165,7 @@ def main() -> None:
         "sha256": hashlib.sha256(data).hexdigest(),
         "bytes": len(data),
         "tokens": len(tokens),
-        "threads": arguments.threads,
+        "threads": {"llmzip": arguments.threads, "loop": arguments.loop_threads},
         "loop": {
             "tokens_timed": loop.done,
             "payload_bytes": round(loop_bytes),

@@ -40,9 +40,9 @@ MEMORY_TOKENS = 1024
 STREAM_TOKENS = 2048
 """A frame gets one stream for so many tokens: more streams are faster, and each costs about 12 bits of cold start."""
 
-FLOAT_STREAM_TOKENS, PORTABLE_STREAM_TOKENS = 4096, 6144
-"""At least so many for float models, which may know texts from their beginning only: starting in the middle costs them
-25 to 125 bits. Portable frames are encoded all at once whatever their streams, so that only decoding gets slower."""
+PORTABLE_STREAM_TOKENS = 6144
+"""At least so many for portable frames, which are encoded all at once whatever their streams: starting in the middle of
+a text costs models that may know texts from their beginning only 25 to 125 bits."""
 
 _ZSTD_LEVEL = 19
 _SCORE_POSITIONS = 64  # scored by the model while memory codes those before, and between looks at what they cost
@@ -64,11 +64,11 @@ def choose_streams(token_count: int, stream_tokens: int) -> int:
 
 
 def streams_for(predictor: Predictor, token_count: int, stream_tokens: int) -> int:
-    """The number of streams for a frame of this predictor: of about ``stream_tokens``, or of more where it rounds."""
-    if not isinstance(predictor, FloatPredictor):
-        return choose_streams(token_count, stream_tokens)
-    least = PORTABLE_STREAM_TOKENS if isinstance(predictor, PortablePredictor) else FLOAT_STREAM_TOKENS
-    return min(choose_streams(token_count, max(least, stream_tokens)), predictor.most_streams)
+    """The number of streams for a frame of this predictor: of about ``stream_tokens``, or of more where it must."""
+    if isinstance(predictor, PortablePredictor):
+        stream_tokens = max(PORTABLE_STREAM_TOKENS, stream_tokens)
+    count = choose_streams(token_count, stream_tokens)
+    return min(count, predictor.most_streams) if isinstance(predictor, FloatPredictor) else count
 
 
 class Limit:

@@ -1,11 +1,11 @@
-"""Coding that survives small differences of floating-point logits: an archive decodes wherever
-they differ by less than a stated tolerance.
+"""Coding that survives small differences of floating-point logits, of less than a stated tolerance.
 
 A token is the answers along a tree, as with memory. The log-odds of each answer are rounded to the cell of a grid, and
 the cell, not the log-odds, gives the integer probability. Two machines agree on a cell unless its log-odds lie close
 to a border; then the token is coded with another of eight grids, whose borders lie elsewhere. Which grid is one symbol
 a token, nearly always the first. After PMATIC (Adler and Tang, arXiv 2601.10678), where a bit a decision does this.
-Imports numba: import late. May import ``coder``, ``memory`` (its tree and log-odds), ``predictor`` and ``errors``.
+Imports numba: import late. May import ``coder``, ``compiled``, ``memory`` (its tree and log-odds), ``predictor`` and
+``errors``.
 """
 
 import math
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.coder import Encoder
+from llmzip.compiled import kernel
 from llmzip.errors import ArchiveError
-from llmzip.memory.odds import kernel, leaf_masses, path_odds, tree_of
+from llmzip.memory.odds import leaf_masses, path_odds, tree_of
 from llmzip.predictor import FREQUENCY_TOTAL, PortablePredictor
 
 GRIDS = 8
@@ -38,6 +39,8 @@ WIDTHS = {1: 2.0, 2: 8.0}
 _ADAPT, _FIRST_COUNTS = 24, (64, 1, 1, 1, 1, 1, 1, 1)
 _TOTAL = FREQUENCY_TOTAL
 _ENCODED_AT_ONCE = 1 << 16
+
+_kernel = kernel(error_model="numpy")
 
 
 def cell_width(tolerance: float, version: int = GRID_VERSION) -> float:
@@ -99,7 +102,7 @@ def _grid(width: float, version: int) -> Grid:
     return Grid(width, version)
 
 
-@kernel
+@_kernel
 def _choose(counts, frequencies):  # type: ignore[no-untyped-def]
     """Frequencies of the grid of the next token from the counts of those before it, of all streams."""
     whole, rest = counts.sum(), np.int64(_TOTAL)
@@ -109,7 +112,7 @@ def _choose(counts, frequencies):  # type: ignore[no-untyped-def]
     frequencies[0] += rest
 
 
-@kernel
+@_kernel
 def _intervals(tokens, lengths, places, near, path_start, path_bit, shares, counts, below, own):  # type: ignore[no-untyped-def]
     """(cumulative, frequency) of all that is coded; returns how many, -1 if a token is near borders of all grids."""
     frequencies, count = np.empty(counts.size, np.int64), np.int64(0)
@@ -135,7 +138,7 @@ def _intervals(tokens, lengths, places, near, path_start, path_bit, shares, coun
     return count
 
 
-@kernel
+@_kernel
 def _point(coder):  # type: ignore[no-untyped-def]
     """Where in 2^24 the range coder of constriction stands; -1 where it has come off the payload.
 
@@ -145,7 +148,7 @@ def _point(coder):  # type: ignore[no-untyped-def]
     return np.int64(point) if point < np.uint64(_TOTAL) else np.int64(-1)
 
 
-@kernel
+@_kernel
 def _take(coder, words, below, own):  # type: ignore[no-untyped-def]
     """Goes on to the interval that was found."""
     scale = coder[1] >> np.uint64(24)
@@ -160,7 +163,7 @@ def _take(coder, words, below, own):  # type: ignore[no-untyped-def]
         coder[3] += np.uint64(1)
 
 
-@kernel
+@_kernel
 def _mass(order, leaves, first, end):  # type: ignore[no-untyped-def]
     """Of the tokens that stand from ``first`` to ``end`` in the tree."""
     mass = 0.0
@@ -169,7 +172,7 @@ def _mass(order, leaves, first, end):  # type: ignore[no-untyped-def]
     return mass
 
 
-@kernel
+@_kernel
 def _read(leaves, active, order, middle, left, right, borders, shares, counts, coder, words, tokens):  # type: ignore[no-untyped-def]
     """The next token of each active stream; False where the payload cannot be decoded."""
     frequencies = np.empty(counts.size, np.int64)

@@ -7,5 +7,6 @@ Three rules make it so (``docs/arithmetic.md`` gives the proofs):
 3. exp, sigmoid, sine and cosine are tables, computed in correctly rounded decimal arithmetic.
 
 Read ``tables``, ``weights``, ``array_ops`` (the arithmetic, in plain array code), ``compiled_ops`` (the same,
-fused and compiled), ``model`` (the layers). May import ``errors`` and ``predictor``; only ``predictors`` imports it.
+fused and compiled), ``model`` (the layers). May import ``compiled``, ``errors`` and ``predictor``; only ``predictors``
+imports it.
 """

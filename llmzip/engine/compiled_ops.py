@@ -7,13 +7,10 @@ that add products of integers, which no order can change. Importing this module 
 (0.4 s), so ``model`` does it only once there is enough to compute.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip.compiled import kernel
 from llmzip.engine.array_ops import ArrayOps
 from llmzip.engine.backends import NumpyBackend
 from llmzip.engine.weights import Linear, Shape
@@ -35,25 +32,9 @@ _TOTAL = _F(PROBABILITY_TOTAL)
 _VALUE_UNIT, _PEAK_UNIT = _F(1.0 / (ACTIVATION_LIMIT * PROBABILITY_TOTAL)), _F(1.0 / ACTIVATION_LIMIT)
 _FLAGS = {"nnan", "ninf", "nsz"}
 
-Kernel = Callable[..., Any]
-
-
-def _kernel(function: Kernel) -> Kernel:
-    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
-    try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, fastmath=_FLAGS, error_model="numpy")
-    except RuntimeError:  # no folder for the cache: compile anew in every process
-        compiled = numba.njit(function, nogil=True, fastmath=_FLAGS, error_model="numpy")
-    return compiled
-
-
-def _integer_kernel(function: Kernel) -> Kernel:
-    """For kernels that only add products of integers below 2^24: no order and no fusing can change their result."""
-    try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, fastmath=True)
-    except RuntimeError:
-        compiled = numba.njit(function, nogil=True, fastmath=True)
-    return compiled
+_kernel = kernel(fastmath=_FLAGS, error_model="numpy")
+_integer_kernel = kernel(fastmath=True)
+"""For kernels that only add products of integers below 2^24: no order and no fusing can change their result."""
 
 
 @_kernel

@@ -6,13 +6,14 @@ Encoding and decoding run the same ``_open``, ``_predict``, ``_learn`` and ``_cl
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numba
 import numba.extending
 import numpy as np
 from numpy.typing import NDArray
+
+from llmzip.compiled import Kernel, kernel
 
 # numba's cache on disk knows when this file changes but not when another does: constants stand here.
 CONTEXTS = 8  # hashed; the unigram of all streams is one more
@@ -35,16 +36,7 @@ FINAL_RATE = 60
 WEIGHT_LIMIT = 1 << 22
 MATCH_LENGTHS = (4, 8)
 
-Kernel = Callable[..., Any]
-
-
-def _kernel(function: Kernel) -> Kernel:
-    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
-    try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # no folder for the cache: compile anew in every process
-        compiled = numba.njit(function, nogil=True, error_model="numpy")
-    return compiled
+_kernel = kernel(error_model="numpy")
 
 
 def _inlined(function: Kernel) -> Kernel:

@@ -5,29 +5,18 @@ imports numba, so import it late. Imported by ``portable`` and ``predictors/hub`
 """
 
 import math
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip.compiled import kernel
 from llmzip.memory.tree import TokenTree, build_tree
 
 LEAST_LOGIT = -700.0
 """Below the largest, in nats: no token is less likely, so that no node's mass is 0."""
 
-Kernel = Callable[..., Any]
-
-
-def kernel(function: Kernel) -> Kernel:
-    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
-    try:
-        compiled: Kernel = numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # no folder for the cache: compile anew in every process
-        compiled = numba.njit(function, nogil=True, error_model="numpy")
-    return compiled
+_kernel = kernel(error_model="numpy")
 
 
 @lru_cache(maxsize=2)
@@ -44,7 +33,7 @@ def leaf_masses(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.exp(masses, out=masses)
 
 
-@kernel
+@_kernel
 def _fill_nodes(leaves, left, right, nodes):  # type: ignore[no-untyped-def]
     """The mass below each node, summed along the tree, so that nothing cancels."""
     for number in range(nodes.size):
@@ -55,7 +44,7 @@ def _fill_nodes(leaves, left, right, nodes):  # type: ignore[no-untyped-def]
         )
 
 
-@kernel
+@_kernel
 def _fill_odds(leaves, left, right, tokens, path_start, path_node, odds):  # type: ignore[no-untyped-def]
     nodes = np.empty(left.size)
     for row in range(tokens.size):
@@ -86,7 +75,7 @@ def all_odds(logits: NDArray[np.float32], tree: TokenTree) -> NDArray[np.float64
     return odds
 
 
-@kernel
+@_kernel
 def _fill_all(leaves, left, right, odds):  # type: ignore[no-untyped-def]
     nodes = np.empty(left.size)
     for row in range(leaves.shape[0]):

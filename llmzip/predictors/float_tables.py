@@ -1,16 +1,13 @@
-"""Floating-point logits to integer tables. Compiled; imports numba: import late. Imports nothing of ours but
-``predictor`` and ``errors``.
+"""Floating-point logits to integer tables. Imports numba, so import it late. May import ``compiled`` and ``errors``.
 
 Every figure follows from the logits by a fixed sequence of operations on one machine; whether another machine gets the
 same logits is what the numerics digest of ``hub`` is about.
 """
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip.compiled import kernel
 from llmzip.errors import ModelError
 
 # numba's cache on disk knows when this file changes but not when another does: constants stand here.
@@ -19,13 +16,7 @@ ESCAPES = 256
 ESCAPE_SHARE = 64  # of 2^24, for each byte: one token in 1,024 is expected to be one
 WEIGHT_SCALE = float(1 << 36)
 
-
-def _kernel(function: Any) -> Any:
-    """Compiles on first use and keeps the machine code on disk where a folder for it can be written."""
-    try:
-        return numba.njit(function, nogil=True, cache=True, error_model="numpy")
-    except RuntimeError:  # no folder for the cache: compile anew in every process
-        return numba.njit(function, nogil=True, error_model="numpy")
+_kernel = kernel(error_model="numpy")
 
 
 @_kernel

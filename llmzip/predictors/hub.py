@@ -33,9 +33,9 @@ TABLES_VERSION = 2
 """Part of all other settings: raise it with any change that moves a frequency, if by one unit."""
 
 MOST_THREADS = 256
-BYTES_A_ROW = 16384
+BYTES_A_ROW = 8192
 """Of text, for each row of a batch: the codec has about one stream for so many."""
-LARGEST_BATCH = 64
+LARGEST_BATCH = 128
 CACHE_LIMIT_BYTES = 4 << 30
 
 PORTABLE_MARK = "p"
