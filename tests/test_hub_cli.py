@@ -79,6 +79,7 @@ CONTRADICTIONS = [
     (("--dtype", "int3"), 2, "dtype 'int3' is unknown"),
     (("--exact", "--float"), 2, "--exact and --float both choose"),
     (("--exact", "--dtype", "bfloat16"), 2, "--dtype is for float models"),
+    (("--device", ""), 2, "--device names no device"),
     (("-m", "nano", "--device", "cpu"), 2, "'nano' is exact: leave it out, or choose --float"),
 ]
 
@@ -88,6 +89,7 @@ CONTRADICTIONS = [
     [
         ("compress", ("--exact",), 4, "cannot run in the exact engine"),
         ("compress", ("--device", "nowhere"), 4, "torch has no device 'nowhere' here"),
+        ("bench", ("--device", "nowhere"), 4, "torch has no device 'nowhere' here"),
         ("compress", ("--exact", "--portable"), 2, "--exact archives are portable"),
         ("bench", ("--quick", "--portable"), 2, "--quick does not estimate"),
         *((command, *case) for command in ("compress", "bench", "heatmap") for case in CONTRADICTIONS),
@@ -102,6 +104,15 @@ def test_what_cannot_be_done_is_said_in_one_line(
     done = run(command, *model, *options, text)
     assert done.returncode == code and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
     assert not (tmp_path / "text.llmz").exists()
+
+
+def test_threads_change_what_a_float_model_writes_and_help_says_so(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_bytes(b"some text")
+    done = [run("compress", "-q", "-m", folder, "-T", threads, text, "-o", tmp_path / threads) for threads in "12"]
+    assert [one.returncode for one in done] == [0, 0]
+    assert (tmp_path / "1").read_bytes() != (tmp_path / "2").read_bytes()
+    assert "Never changes what an exact model writes." in " ".join(run("compress", "--help").stdout.split())
 
 
 def test_the_bench_runs_a_model_as_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def measure_all(bench: Bench, output: Path | None, *, show: bool) -> tuple[Resul
         with step_bar(sum(_weight(file, codec) for file, codec in pending), show=show) as report:
             for codec in dict.fromkeys(codec for _, codec in pending):
                 report(f"{shown(codec.description.name)}: warming up", 0)
-                code = max(code, _try(partial(warm_up, codec, pending[0][0].data())))
+                with suppress(LlmzipError):  # its rows will say so, once
+                    warm_up(codec, pending[0][0].data())
             for file, codec in pending:
                 code = max(code, _try(partial(_run, bench, file, codec, report)))
                 if output is not None and time.monotonic() - saved > SAVE_SECONDS:

@@ -52,7 +52,13 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing f
 Remove = Annotated[bool, typer.Option("--rm", help="Remove each source once its result is checked and on disk.")]
 Threads = Annotated[
     int,
-    typer.Option("--threads", "-T", metavar="N", min=0, help="Threads; 0 for all cores. Never changes the output."),
+    typer.Option(
+        "--threads",
+        "-T",
+        metavar="N",
+        min=0,
+        help="Threads; 0 for all cores. Never changes what an exact model writes.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more: a line for each frame.")]

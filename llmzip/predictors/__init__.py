@@ -123,7 +123,7 @@ def load_predictor(
     engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
     Neither changes a bit of the output of an exact model. dtype, device: of a float model, float32 and the processor
     if left out. offline: of the hub, use only what was fetched before. Raises ModelError, and UsageError where dtype is
-    unknown or dtype or device is given for a model that runs in exact arithmetic.
+    unknown, device is empty, or either is given for a model that runs in exact arithmetic.
     """
     if threads < 0:
         raise ValueError(f"threads is {threads}: 0 for all cores, or a positive number")
@@ -132,6 +132,8 @@ def load_predictor(
         from llmzip.predictors.hub import check_dtype
 
         check_dtype(dtype)
+    if device == "":
+        raise UsageError("--device names no device: leave it out, or say which, such as cpu")
     if arithmetic == "exact":
         _refuse_float_options(name, dtype, device)
     if name == ADAPTIVE and arithmetic in ("float", "portable"):
