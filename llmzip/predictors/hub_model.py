@@ -26,6 +26,9 @@ LARGEST_WINDOW = 1024
 _SAME_STEP = 0.02
 """Of the spread of the logits: steps that differ more from the whole forward pass are not the same computation."""
 
+CARRIED = ("cache", "past_key_values", "cache_params", "state")
+"""What transformers calls what a model keeps from step to step: the first since 5.24, for keys and for most states."""
+
 ENVIRONMENT = ("torch", "transformers", "processor")
 """Names of what ``HubModel.environment`` gives."""
 
@@ -42,10 +45,10 @@ class HubModel:
         self._input_device = "cpu" if self._model.device.type == "meta" else self._model.device
         self.width = int(self._model.get_output_embeddings().weight.shape[0])
         self.start_token = self._start_token(shape)
-        self.carried, self._one_by_one = self._find_carried()
+        self.carried, self._one_by_one, grows = self._find_carried()
         limit = getattr(shape, "max_position_embeddings", None)
         window = min(LARGEST_WINDOW, limit if isinstance(limit, int) and limit > 1 else LARGEST_WINDOW)
-        self.window = 0 if self.carried in ("state", "cache_params") else window
+        self.window = window if grows else 0
         """Most tokens of context, the start token included."""
         self.row_bytes = self._bytes_a_token(shape) * self.window
 
@@ -80,8 +83,9 @@ class HubModel:
         kept = int(getattr(shape, "num_key_value_heads", 0) or heads)
         return int(2 * layers * kept * head * self._model.dtype.itemsize)
 
-    def _find_carried(self) -> tuple[str, bool]:
-        """What the model gives for the next step, by its name in transformers, and whether rows must run one by one.
+    def _find_carried(self) -> tuple[str, bool, bool]:
+        """What the model gives for the next step, by its name in transformers; whether rows must run one by one; and
+        whether what is kept grows with the text.
 
         Empty where nothing does: each kind is tried against the whole forward pass, two rows together and then one.
         """
@@ -89,19 +93,19 @@ class HubModel:
         whole = self._run(tokens, use_cache=False).logits.float()
         allowed = _SAME_STEP * float(whole.std()) * (1 if self._model.dtype.itemsize >= 4 else 10) + 1e-6
         for rows in (2, 1):
-            for name in ("past_key_values", "cache_params", "state"):
+            for name in CARRIED:
                 carried, steps = None, []
                 for position in range(tokens.shape[1]):
                     options: dict[str, Any] = {} if carried is None else {name: carried}
                     output = self._run(tokens[:rows, position : position + 1], use_cache=True, **options)
-                    carried = getattr(output, name, None)
+                    carried = output.get(name)
                     if carried is None or output.logits.shape[:2] != (rows, 1):
                         break
                     steps.append(output.logits.float())
                 else:
                     if float((self._torch.cat(steps, 1) - whole[:rows]).abs().max()) <= allowed:
-                        return name, rows == 1
-        return "", False
+                        return name, rows == 1, _grows(name, carried)
+        return "", False, True
 
     def _run(self, tokens: NDArray[np.int64], **options: Any) -> Any:
         with self._torch.inference_mode():
@@ -126,7 +130,7 @@ class HubModel:
         options = {self.carried: carried} if self.carried and carried is not None else {}
         output = self._run(tokens, use_cache=bool(self.carried), **options)
         logits = output.logits[:, -1].float().cpu().numpy()
-        return logits, _with_room(getattr(output, self.carried)) if self.carried else None
+        return logits, _with_room(output[self.carried]) if self.carried else None
 
     def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
         """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
@@ -175,6 +179,13 @@ def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).split("\n")[0]
         raise ModelError(f"{path} cannot be loaded ({reason}): take the folder again, or name another") from None
+
+
+def _grows(name: str, carried: Any) -> bool:
+    """Whether there are keys among what is carried, one more for each token."""
+    if name == "cache":
+        return any(getattr(layer, "keys", None) is not None for layer in carried.layers)
+    return name == "past_key_values"
 
 
 @cache
