@@ -112,6 +112,17 @@ class Decoder:
         return tokens
 
 
+def begin_decoding(payload: bytes) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """A payload's words, and where constriction's range decoder stands before it: for compiled code that decodes.
+
+    Returns words [n] and lower, range, point, next word [4].
+    """
+    padded = payload.ljust(8, b"\0") + bytes(-len(payload) % 4)
+    words = np.frombuffer(padded, ">u4", len(padded) // 4).astype(np.uint32)
+    first = words[:2].tolist()
+    return words, np.array([0, (1 << 64) - 1, (first[0] << 32) | first[1], 2], np.uint64)
+
+
 def ideal_bits(frequency: NDArray[np.int64]) -> float:
     """What the intervals cost at best: the sum of -log2(frequency / 2^24)."""
     return float(-np.log2(frequency / FREQUENCY_TOTAL).sum())

@@ -63,11 +63,13 @@ def choose_streams(token_count: int, stream_tokens: int) -> int:
     return max(1, min(archive.MAXIMUM_STREAMS, token_count // stream_tokens))
 
 
-def streams_for(predictor: Predictor, token_count: int, stream_tokens: int) -> int:
-    """The number of streams for a frame of this predictor: of about ``stream_tokens``, or of more where it must."""
+def streams_for(
+    predictor: Predictor, token_count: int, *, streams: int | None = None, stream_tokens: int = STREAM_TOKENS
+) -> int:
+    """The number of streams for a frame of this predictor: as many as asked for, or one every ``stream_tokens``."""
     if isinstance(predictor, PortablePredictor):
         stream_tokens = max(PORTABLE_STREAM_TOKENS, stream_tokens)
-    count = choose_streams(token_count, stream_tokens)
+    count = min(streams or choose_streams(token_count, stream_tokens), token_count)
     return min(count, predictor.most_streams) if isinstance(predictor, FloatPredictor) else count
 
 
@@ -101,10 +103,8 @@ def encode_token_frame(
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return None
-    count = min(streams or streams_for(predictor, len(tokens), stream_tokens), len(tokens))
+    count = streams_for(predictor, len(tokens), streams=streams, stream_tokens=stream_tokens)
     limit = Limit(limit_bytes)
-    if isinstance(predictor, FloatPredictor):
-        count = min(count, predictor.most_streams)
 
     def frame(kind: int) -> bytes | None:
         number = 1 if kind == archive.MEMORY else count

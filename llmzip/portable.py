@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.coder import Encoder
+from llmzip.coder import Encoder, begin_decoding
 from llmzip.compiled import kernel
 from llmzip.errors import ArchiveError
 from llmzip.memory.odds import leaf_masses, path_odds, tree_of
@@ -211,10 +211,8 @@ class Portable:
     def __init__(self, predictor: PortablePredictor) -> None:
         self._predictor = predictor
         version = predictor.grid_version
-        self._tree, self._grid = (
-            tree_of(predictor.token_bytes),
-            _grid(cell_width(predictor.tolerance, version), version),
-        )
+        self._tree = tree_of(predictor.token_bytes)
+        self._grid = _grid(cell_width(predictor.tolerance, version), version)
         self._counts = np.array(_FIRST_COUNTS, np.int64)
 
     @property
@@ -270,10 +268,7 @@ class Portable:
     def decode(self, payload: bytes, lengths: Sequence[int]) -> NDArray[np.int64]:
         """[streams, n] tokens, padded with 0. Raises ArchiveError."""
         tree, grid = self._tree, self._grid
-        padded = payload.ljust(8, b"\0") + bytes(-len(payload) % 4)
-        words = np.frombuffer(padded, ">u4", len(padded) // 4).astype(np.uint32)
-        first = words[:2].tolist()
-        coder = np.array([0, (1 << 64) - 1, (first[0] << 32) | first[1], 2], np.uint64)
+        words, coder = begin_decoding(payload)
         tokens = np.zeros((len(lengths), max(lengths)), np.int64)
         context = self._predictor.start_logits(len(lengths))
         for position in range(max(lengths)):

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "archive": {"errors", "predictor"},
     "grouped": {"errors", "predictor", "coder"},
     "engine": {"errors", "predictor", "compiled"},
-    "memory": {"errors", "predictor", "compiled"},
+    "memory": {"errors", "predictor", "compiled", "coder"},
     "portable": {"errors", "predictor", "coder", "compiled", "memory"},
     "predictors": {"errors", "predictor", "compiled", "parallel", "engine", "memory"},
     "frames": {"errors", "predictor", "parallel", "coder", "archive", "grouped", "memory", "portable"},

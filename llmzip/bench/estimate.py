@@ -46,7 +46,7 @@ def _estimate_frame(predictor: Predictor, piece: bytes) -> tuple[int, int]:
     tokens = predictor.tokenize(piece)
     if not 1 <= len(tokens) <= len(piece) or predictor.detokenize(tokens) != piece:
         return best
-    streams = frames.streams_for(predictor, len(tokens), frames.STREAM_TOKENS)
+    streams = frames.streams_for(predictor, len(tokens))
     kind = frames.choose_kind(predictor, len(tokens), memory=True)
     if kind is None or kind == archive.PORTABLE:
         raise UsageError("portable archives are not estimated: leave --quick out")

@@ -2,5 +2,5 @@
 
 ``tree`` says which yes/no decisions a token is, ``tables`` holds the arithmetic's tables, ``kernels`` the compiled
 mixing network, ``mixing`` puts them together. Integers only, so that every machine gets the same bits. Knows no
-archives, models or files. May import ``compiled``, ``errors`` and ``predictor``.
+archives, models or files. May import ``coder``, ``compiled``, ``errors`` and ``predictor``.
 """

@@ -1,7 +1,8 @@
 """Memory for the tokens of one frame: tokens to intervals, and a payload back to tokens, with a model or without one.
 
 The streams of the frame share everything that is learnt: tokens are coded position by position, stream by stream, and
-each is known to all that follow. May import the rest of ``memory``, ``errors`` and ``predictor``.
+each is known to all that follow. May import the rest of ``memory``, ``coder``, ``errors`` and
+``predictor``.
 """
 
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip.coder import begin_decoding
 from llmzip.errors import ArchiveError
 from llmzip.memory import kernels
 from llmzip.memory.first_state import FirstState, learnt_state
@@ -212,10 +214,7 @@ class MemoryReader:
 
     def __init__(self, memory: Memory, payload: bytes) -> None:
         self._memory = memory
-        padded = payload.ljust(8, b"\0") + bytes(-len(payload) % 4)
-        self._words = np.frombuffer(padded, ">u4", len(padded) // 4).astype(np.uint32)
-        first = self._words[:2].tolist()
-        self._coder = np.array([0, (1 << 64) - 1, (first[0] << 32) | first[1], 2], np.uint64)
+        self._words, self._coder = begin_decoding(payload)
 
     def next_tokens(self, frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
         """[active streams]: the next token of each, given what a model says. frequencies: [streams, vocabulary].

@@ -65,23 +65,3 @@ def path_odds(logits: NDArray[np.float32], tokens: NDArray[np.int64], tree: Toke
     odds = np.zeros((len(tokens), tree.depth))
     _fill_odds(leaf_masses(logits), tree.left, tree.right, tokens, tree.path_start, tree.path_node, odds)
     return odds
-
-
-def all_odds(logits: NDArray[np.float32], tree: TokenTree) -> NDArray[np.float64]:
-    """[n, nodes] nats: the log-odds of "right" at every node. logits: [n, vocabulary], finite."""
-    leaves = leaf_masses(logits)
-    odds = np.empty((len(leaves), len(tree.left)))
-    _fill_all(leaves, tree.left, tree.right, odds)
-    return odds
-
-
-@_kernel
-def _fill_all(leaves, left, right, odds):  # type: ignore[no-untyped-def]
-    nodes = np.empty(left.size)
-    for row in range(leaves.shape[0]):
-        _fill_nodes(leaves[row], left, right, nodes)
-        for node in range(left.size):
-            below, above = left[node], right[node]
-            odds[row, node] = math.log(nodes[above] if above >= 0 else leaves[row, ~above]) - math.log(
-                nodes[below] if below >= 0 else leaves[row, ~below]
-            )
