@@ -7,6 +7,7 @@
     |-- ModelError              a model or program cannot be found or run        -> another name, or install it
     |-- CorpusError             a corpus cannot be found, fetched or verified    -> fetch it again
     |-- RoundTripError          what was decoded is not what was encoded         -> report a bug
+    |-- DocumentError           a document says what cannot be, or cannot be read -> restore it, or make it again
     |-- NotComparableError      two results do not measure the same thing        -> measure again
     `-- UsageError              the request itself cannot be carried out         -> change the request
 
@@ -54,6 +55,12 @@ class NotComparableError(LlmzipError):
     """Two results have different identities."""
 
     exit_code = 3
+
+
+class DocumentError(LlmzipError):
+    """A document that llmzip reads is damaged, of another kind, or says what cannot have been measured."""
+
+    exit_code = 2
 
 
 class UsageError(LlmzipError):

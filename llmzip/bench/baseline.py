@@ -1,28 +1,32 @@
 """What a gate compares: identities and whole numbers of a bench, as a file that is committed and read in diffs.
 
 Sorted, one number a line, no times, no machine, no floating point. Measures and compares nothing. May import
-``bench.results`` and ``errors``; the rest of ``bench`` and ``cli`` import it.
+``bench.results``, ``documents`` and ``errors``; the rest of ``bench`` and ``cli`` import it.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from llmzip.bench.results import HEADER as RESULTS_HEADER
 from llmzip.bench.results import (
     MICROBITS,
-    SCHEMA,
-    WATERFALL_TERMS,
+    CodecKind,
     MeasuredCodec,
     MeasuredFile,
     Results,
     Row,
     WaterfallTerm,
 )
-from llmzip.errors import NotComparableError
+from llmzip.documents import Count, Header, Sha256, Size, Whole, decode
+from llmzip.errors import DocumentError, NotComparableError
 
-BASELINE_SCHEMA = "llmzip-baseline"
-BASELINE_VERSION = 1
+HEADER = Header("llmzip-baseline", 1)
+"""Schema and version."""
+
+REMEDY = "restore it, or measure again"
+"""What every refusal of a baseline ends with."""
 
 
 @dataclass(frozen=True)
@@ -30,24 +34,24 @@ class BaselineFile:
     """One file of the corpus; its name is the key."""
 
     kind: str
-    original_bytes: int
-    sha256: str
+    original_bytes: Size
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class BaselineRow:
     """One file under one codec."""
 
-    archive_bytes: int
-    ideal_microbits: int | None = None
-    waterfall_microbits: dict[WaterfallTerm, int] | None = None
+    archive_bytes: Count
+    ideal_microbits: Count | None = None
+    waterfall_microbits: dict[WaterfallTerm, Whole] | None = None
 
 
 @dataclass(frozen=True)
 class BaselineCodec:
     """A codec's identity, and its row of every file."""
 
-    kind: str
+    kind: CodecKind
     exact: bool
     fingerprint: str
     settings: dict[str, str | int]
@@ -74,11 +78,10 @@ class Baseline:
     def to_json(self) -> str:
         """The file that is committed: sorted, so that it changes where a number does and nowhere else."""
         document = {
-            "schema": BASELINE_SCHEMA,
-            "version": BASELINE_VERSION,
-            "files": {name: vars(file) for name, file in self.files.items()},
+            **vars(HEADER),
+            "files": {name: asdict(file) for name, file in self.files.items()},
             "codecs": {
-                name: {**vars(codec), "rows": {file: _without_none(row) for file, row in codec.rows.items()}}
+                name: {**asdict(codec), "rows": {file: _without_none(row) for file, row in codec.rows.items()}}
                 for name, codec in self.codecs.items()
             },
         }
@@ -86,7 +89,7 @@ class Baseline:
 
 
 def _without_none(row: BaselineRow) -> dict[str, Any]:
-    return {key: value for key, value in vars(row).items() if value is not None}
+    return {key: value for key, value in asdict(row).items() if value is not None}
 
 
 def baseline_of(results: Results) -> Baseline:
@@ -123,77 +126,45 @@ def identities(files: Iterable[MeasuredFile], codecs: Iterable[MeasuredCodec], r
     )
 
 
-def read_baseline(text: str) -> Baseline:
-    """From a baseline or from a whole result document. Raises NotComparableError for anything else."""
+def read_baseline(text: str | bytes, where: str = "the baseline") -> Baseline:
+    """From a baseline or from a whole result document. Raises DocumentError for anything else.
+
+    where: what the message calls the document. Raises NotComparableError as ``baseline_of`` does.
+    """
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    header = decode(data, Header, where, remedy=REMEDY)
+    if header.schema == RESULTS_HEADER.schema:
+        return baseline_of(Results.from_json(data, where))
+    if header != HEADER:
+        raise DocumentError(f"{where}: schema: it is {header}, not {HEADER}: {REMEDY}")
+    document = decode(data, _Document, where, closed=True, remedy=REMEDY)
     try:
-        document = json.loads(text)
-        if document["schema"] == SCHEMA:
-            return baseline_of(Results.from_json(text))
-        if (document["schema"], document["version"]) != (BASELINE_SCHEMA, BASELINE_VERSION):
-            raise ValueError(f"it is not of {BASELINE_SCHEMA} version {BASELINE_VERSION}")
-        files = {_text(name): _file(file) for name, file in document["files"].items()}
-        return _checked(Baseline(files, {_text(name): _codec(codec) for name, codec in document["codecs"].items()}))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error) or repr(error)
-        raise NotComparableError(
-            f"this is neither a baseline nor a result of bench ({reason}): restore it, or measure again"
-        ) from None
+        return _checked(Baseline(document.files, document.codecs))
+    except ValueError as error:
+        raise DocumentError(f"{where}: {error}: {REMEDY}") from None
 
 
-def _file(table: dict[str, Any]) -> BaselineFile:
-    return BaselineFile(_text(table["kind"]), _count(table["original_bytes"]), _text(table["sha256"]))
-
-
-def _codec(table: dict[str, Any]) -> BaselineCodec:
-    settings = {_text(key): _setting(value) for key, value in table["settings"].items()}
-    if not isinstance(table["exact"], bool):
-        raise TypeError("exact is neither true nor false")
-    rows = {_text(file): _row(row) for file, row in table["rows"].items()}
-    return BaselineCodec(_text(table["kind"]), table["exact"], _text(table["fingerprint"]), settings, rows)
-
-
-def _row(table: dict[str, Any]) -> BaselineRow:
-    ideal, waterfall = table.get("ideal_microbits"), table.get("waterfall_microbits")
-    if waterfall is not None:
-        if set(waterfall) - set(WATERFALL_TERMS):
-            raise ValueError("a waterfall has unknown terms")
-        waterfall = {term: _whole(bits) for term, bits in waterfall.items()}
-    return BaselineRow(_count(table["archive_bytes"]), None if ideal is None else _count(ideal), waterfall)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _whole(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{value!r} is not a whole number")
-    return value
-
-
-def _count(value: object) -> int:
-    if _whole(value) < 0:
-        raise ValueError(f"{value!r} is negative")
-    return cast(int, value)
-
-
-def _setting(value: object) -> str | int:
-    return value if isinstance(value, str) else _whole(value)
+@dataclass(frozen=True)
+class _Document(Baseline):
+    schema: str = HEADER.schema
+    version: int = HEADER.version
 
 
 def _checked(baseline: Baseline) -> Baseline:
     """The baseline, if it is whole and its numbers agree among themselves. Raises ValueError."""
     if not baseline.files or not baseline.codecs:
         raise ValueError("it has no files or no codecs")
-    if not all(file.original_bytes for file in baseline.files.values()):
-        raise ValueError("it has empty files")
     for name, codec in baseline.codecs.items():
         if set(codec.rows) != set(baseline.files):
-            raise ValueError(f"{name} was not measured on exactly its files")
+            raise ValueError(f"codecs[{name!r}].rows: they are not of exactly its files")
+        if codec.kind == "predictor" and not codec.fingerprint:
+            raise ValueError(f"codecs[{name!r}].fingerprint: it is empty")
         for file, row in codec.rows.items():
             waterfall = row.waterfall_microbits
+            if not row.archive_bytes and codec.kind != "external":
+                raise ValueError(f"codecs[{name!r}].rows[{file!r}].archive_bytes: no such codec writes empty archives")
             if waterfall is not None and sum(waterfall.values()) != 8 * MICROBITS * row.archive_bytes:
-                raise ValueError(f"the waterfall of {name} on {file} does not sum to its archive")
+                raise ValueError(
+                    f"codecs[{name!r}].rows[{file!r}].waterfall_microbits: it does not add up to the archive"
+                )
     return baseline

@@ -1,22 +1,31 @@
 """The result document of a bench: what was measured, with what, on what. Records only; knows how to be JSON.
 
 Sizes and bits are whole numbers (bits of a model in millionths), so that sums are exact and documents compare byte
-for byte. Measures and prints nothing. May import ``errors``; the rest of ``bench`` and ``cli`` import it.
+for byte. Measures and prints nothing. May import ``documents`` and ``errors``; the rest of ``bench`` and ``cli``
+import it.
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from llmzip.errors import NotComparableError
+from llmzip.documents import Count, Header, Name, NotNegative, Positive, Sha256, Size, Whole, decode
+from llmzip.errors import DocumentError
 
-SCHEMA = "llmzip-bench"
-SCHEMA_VERSION = 1
+HEADER = Header("llmzip-bench", 1)
+"""Schema and version."""
 
 MICROBITS = 1_000_000
 """Units in one bit."""
 
+REMEDY = "measure again"
+"""What every refusal of a result ends with."""
+
 CodecKind = Literal["predictor", "classical", "external"]
+
+GAP_SIZES = ("sample_bytes", "estimated_bytes", "archive_bytes")
+"""What ``provenance`` says under ``estimate_gaps`` of each model that was estimated."""
 
 WaterfallTerm = Literal["model", "memory", "precision", "cold_start", "coder", "fallback", "framing"]
 WATERFALL_TERMS: tuple[WaterfallTerm, ...] = get_args(WaterfallTerm)
@@ -36,19 +45,19 @@ framing: headers, checks, index and end.
 class MeasuredFile:
     """One file of the corpus."""
 
-    name: str
+    name: Name
     """Its path from the folder that all files share, with forward slashes."""
     kind: str
     """What totals are grouped by, such as "prose"."""
-    original_bytes: int
-    sha256: str
+    original_bytes: Size
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class MeasuredCodec:
     """A predictor or a classical codec with every setting that can change a size."""
 
-    name: str
+    name: Name
     """What tables call it, such as "llmzip small" or "zstd -19"; unique in a document."""
     kind: CodecKind
     settings: dict[str, str | int]
@@ -57,8 +66,8 @@ class MeasuredCodec:
     """Whether sizes are the same on every machine."""
     fingerprint: str = ""
     """Of a predictor: weights, tokenizer and arithmetic, in hexadecimal."""
-    parameter_count: int = 0
-    receiver_bytes: dict[str, int] = field(default_factory=dict)
+    parameter_count: Count = 0
+    receiver_bytes: dict[str, Count] = field(default_factory=dict)
     """What a receiver must already hold: "weights", "tokenizer", "memory", "decoder". Empty for a classical codec."""
 
 
@@ -68,18 +77,18 @@ class Row:
 
     file: str
     codec: str
-    original_bytes: int
-    archive_bytes: int
-    ideal_microbits: int | None
+    original_bytes: Size
+    archive_bytes: Count
+    ideal_microbits: Count | None
     """-log2 p of every decision as coded, and all bits of what no model coded; None where a codec has no model."""
-    compress_seconds: float
-    decompress_seconds: float
+    compress_seconds: Positive
+    decompress_seconds: NotNegative
     """0 in an estimate, where nothing is decoded."""
-    peak_memory_bytes: int | None
+    peak_memory_bytes: Count | None
     """Of a process that does nothing but this; None where it was not measured."""
-    frame_bytes: tuple[tuple[int, int], ...] = ()
+    frame_bytes: tuple[tuple[Count, Count], ...] = ()
     """(archive bytes, original bytes) of each frame."""
-    waterfall_microbits: dict[WaterfallTerm, int] | None = None
+    waterfall_microbits: dict[WaterfallTerm, Whole] | None = None
     """Sums to 8 * archive_bytes * MICROBITS exactly; None where it was not asked for."""
     verified: bool = True
     """Decoded, and equal to the original. False only in an estimate."""
@@ -118,21 +127,76 @@ class Results:
 
     def to_json(self) -> str:
         """The document, with a line end."""
-        return json.dumps({"schema": SCHEMA, "version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return json.dumps({**vars(HEADER), **asdict(self)}, indent=1) + "\n"
 
     @staticmethod
-    def from_json(text: str) -> "Results":
-        """The bench that ``to_json`` wrote. Raises NotComparableError for anything else."""
-        try:
-            document = json.loads(text)
-            if document.pop("schema") != SCHEMA or document.pop("version") != SCHEMA_VERSION:
-                raise NotComparableError(f"this is not a result of {SCHEMA} version {SCHEMA_VERSION}: measure again")
-            rows = [{**row, "frame_bytes": tuple(map(tuple, row["frame_bytes"]))} for row in document["rows"]]
-            return Results(
-                tuple(MeasuredFile(**row) for row in document["files"]),
-                tuple(MeasuredCodec(**row) for row in document["codecs"]),
-                tuple(Row(**row) for row in rows),
-                document["provenance"],
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise NotComparableError(f"this is not a bench result ({error!r}): measure again") from None
+    def from_json(text: str | bytes, where: str = "the result") -> "Results":
+        """The bench that ``to_json`` wrote. Raises DocumentError for anything else, and for what cannot have been
+        measured; where: what the message calls the document."""
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        header = decode(data, Header, where, remedy=REMEDY)
+        if header != HEADER:
+            raise DocumentError(f"{where}: schema: it is {header}, not {HEADER}: {REMEDY}")
+        document = decode(data, _Document, where, closed=True, remedy=REMEDY)
+        if wrong := next(_contradictions(document), None):
+            raise DocumentError(f"{where}: {wrong}: {REMEDY}")
+        return Results(document.files, document.codecs, document.rows, document.provenance)
+
+
+@dataclass(frozen=True)
+class _Document(Results):
+    schema: str = HEADER.schema
+    version: int = HEADER.version
+
+
+def _contradictions(results: Results) -> Iterator[str]:
+    """What no bench can have measured: the field, and what is wrong with it."""
+    files = {file.name: file for file in results.files}
+    codecs = {codec.name: codec for codec in results.codecs}
+    for name, table, entries in (("files", files, results.files), ("codecs", codecs, results.codecs)):
+        if len(table) < len(entries):
+            yield f"{name}: one name stands twice"
+    for index, codec in enumerate(results.codecs):
+        if codec.kind == "predictor" and not codec.fingerprint:
+            yield f"codecs[{index}].fingerprint: it is empty"
+    seen = set()
+    for index, row in enumerate(results.rows):
+        where = f"rows[{index}]"
+        if row.file not in files:
+            yield f"{where}.file: {row.file!r} is none of its files"
+        elif row.codec not in codecs:
+            yield f"{where}.codec: {row.codec!r} is none of its codecs"
+        elif (row.file, row.codec) in seen:
+            yield f"{where}: {row.codec} on {row.file} stands twice"
+        else:
+            seen.add((row.file, row.codec))
+            for field, wrong in _row_contradictions(row, files[row.file], codecs[row.codec]):
+                yield f"{where}.{field}: {wrong}"
+    for name, gap in _gaps(results.provenance).items():
+        sizes = gap.values() if isinstance(gap, dict) else ()
+        if not isinstance(gap, dict) or set(gap) != set(GAP_SIZES) or not all(type(n) is int and n > 0 for n in sizes):
+            yield f"provenance.estimate_gaps[{name!r}]: it has not the sizes {', '.join(GAP_SIZES)}"
+
+
+def _gaps(provenance: dict[str, Any]) -> dict[str, Any]:
+    gaps = provenance.get("estimate_gaps", {})
+    return gaps if isinstance(gaps, dict) else {"": None}
+
+
+def _row_contradictions(row: Row, file: MeasuredFile, codec: MeasuredCodec) -> Iterator[tuple[str, str]]:
+    if row.original_bytes != file.original_bytes:
+        yield "original_bytes", f"it is {row.original_bytes}, the file has {file.original_bytes}"
+    if not row.archive_bytes and codec.kind != "external":
+        yield "archive_bytes", "no such codec writes empty archives"
+    if row.verified == row.estimate:
+        yield "verified", "a row is either verified or an estimate"
+    if not row.estimate and not row.decompress_seconds:
+        yield "decompress_seconds", "decoding takes time"
+    frames = [sum(sizes) for sizes in zip(*row.frame_bytes, strict=True)]
+    if frames and (frames[0] > row.archive_bytes or frames[1] != row.original_bytes):
+        yield "frame_bytes", f"they add up to {frames[0]} bytes of {row.archive_bytes}, for {frames[1]} of text"
+    if (
+        row.waterfall_microbits is not None
+        and sum(row.waterfall_microbits.values()) != 8 * MICROBITS * row.archive_bytes
+    ):
+        yield "waterfall_microbits", "it does not add up to the archive"

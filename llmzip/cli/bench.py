@@ -148,13 +148,10 @@ def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> 
 
 def _earlier(path: Path | None) -> "Results | None":
     from llmzip.bench.results import Results
+    from llmzip.documents import read_bytes
 
-    if path is None:
-        return None
-    try:
-        return Results.from_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): leave --resume out to begin") from None
+    remedy = "leave --resume out to begin"
+    return None if path is None else Results.from_json(read_bytes(path, remedy=remedy), str(path))
 
 
 def _name_empty(paths: list[Path]) -> None:

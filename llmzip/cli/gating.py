@@ -12,7 +12,7 @@ import typer
 
 from llmzip.cli.files import write_text
 from llmzip.cli.messages import say, shown
-from llmzip.errors import NotComparableError, UsageError
+from llmzip.errors import DocumentError, NotComparableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -53,16 +53,15 @@ Exports = Annotated[
 
 
 def read_side(path: Path) -> "Baseline":
-    """The baseline or result document in a file. Raises UsageError where there is none, else NotComparableError."""
-    from llmzip.bench.baseline import read_baseline
+    """The baseline or result document in a file. Raises UsageError where there is none, DocumentError for another
+    document, and NotComparableError where the document is whole but has no sizes to compare."""
+    from llmzip.bench.baseline import REMEDY, read_baseline
+    from llmzip.documents import read_bytes
 
+    if not path.exists():
+        raise UsageError(f"there is no {path}: llmzip bench --output {path} makes a result")
     try:
-        return read_baseline(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"there is no {path}: llmzip bench --output {path} makes a result") from None
-    except UnicodeDecodeError:
-        message = f"{path}: this is neither a baseline nor a result of bench (not UTF-8): restore it, or measure again"
-        raise NotComparableError(message) from None
+        return read_baseline(read_bytes(path, remedy=REMEDY), str(path))
     except NotComparableError as error:
         raise NotComparableError(f"{path}: {error}") from None
 
@@ -109,8 +108,8 @@ def _offering_a_new_baseline() -> "Iterator[None]":
     """What ``compare`` says of two files, ``bench --check`` says too, and it has one remedy more."""
     try:
         yield
-    except NotComparableError as error:
-        raise NotComparableError(f"{error}; --update-baseline begins anew") from None
+    except (NotComparableError, DocumentError) as error:
+        raise type(error)(f"{error}; --update-baseline begins anew") from None
 
 
 class Gate:
@@ -125,7 +124,7 @@ class Gate:
         across_models: bool,
         exports: list[str] | None,
     ) -> None:
-        """Reads the baseline. Raises UsageError and NotComparableError."""
+        """Reads the baseline. Raises UsageError, DocumentError and NotComparableError."""
         from llmzip.bench.gate import parse_tolerance
 
         if path is None and (update or tolerance is not None or across_models):
@@ -149,7 +148,7 @@ class Gate:
         """What an update can be compared with, if anything."""
         try:
             return read_side(path)
-        except (UsageError, NotComparableError):
+        except (UsageError, DocumentError, NotComparableError):
             return None
 
     def check_planned(self, files: "Iterable[MeasuredFile]", codecs: "Iterable[MeasuredCodec]") -> None:
