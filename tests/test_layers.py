@@ -32,6 +32,8 @@ MAY_IMPORT = {
     "predictor": set[str](),
     "parallel": set[str](),
     "documents": {"errors"},
+    "targets": {"errors"},
+    "sources": {"errors"},
     "levels": {"errors", "documents"},
     "compiled": set[str](),
     "coder": {"errors", "predictor"},
@@ -45,9 +47,9 @@ MAY_IMPORT = {
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
-    "bench": BELOW_CODEC | {"codec", ROOT},
+    "bench": BELOW_CODEC | {"codec", "targets", "sources", ROOT},
     "training": {"errors", "documents", "predictor", "memory", "engine", "predictors", "frames", "codec"},
-    "cli": BELOW_CODEC | {"codec", "bench", "levels", ROOT},
+    "cli": BELOW_CODEC | {"codec", "bench", "levels", "targets", "sources", ROOT},
     "__main__": {"cli"},
 }
 """Layer (module or package directly below ``llmzip``) -> other layers that it may import."""

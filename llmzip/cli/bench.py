@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.files import write_text
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Device, Dtype, Exact, Float, Json, Offline, Portable, Quiet, Threads, chosen_arithmetic
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
+from llmzip.targets import write_text
 
 if TYPE_CHECKING:
     from llmzip.bench.results import Results

@@ -11,11 +11,11 @@ from llmzip.bench.measuring import Bench, FoundFile, warm_up
 from llmzip.bench.modelled import Modelled
 from llmzip.bench.results import Results
 from llmzip.cli import INTERRUPTED
-from llmzip.cli.files import write_text
 from llmzip.cli.messages import complain, say, shown
 from llmzip.cli.metering import metered
 from llmzip.cli.progress import step_bar
 from llmzip.errors import LlmzipError
+from llmzip.targets import write_text
 
 MODEL_WEIGHT = 100
 """How much longer than a classical codec a model takes for a byte, for the bar."""

@@ -11,7 +11,7 @@ from typer.core import TyperCommand
 from llmzip.archive import MAXIMUM_STREAMS, ArchiveInfo
 from llmzip.cli.files import (
     archive_name,
-    check_targets,
+    check_options,
     common_target,
     for_each,
     named_or_standard,
@@ -111,7 +111,7 @@ def compress(
     what is written was decoded first.
     """
     sources = named_or_standard(files)
-    check_targets(sources, stdout=stdout, output=output, remove=remove)
+    check_options(sources, stdout=stdout, output=output, remove=remove)
     if model is not None and level is not None:
         raise UsageError("-m and a level both choose the model: leave one out")
     arithmetic = chosen_arithmetic(exact=exact, as_float=as_float, portable=portable)

@@ -10,7 +10,7 @@ import typer
 
 from llmzip.archive import FLOAT_PREFIX, ArchiveInfo, read_info
 from llmzip.cli.files import (
-    check_targets,
+    check_options,
     common_target,
     for_each,
     named_or_standard,
@@ -55,7 +55,7 @@ def decompress(
     An archive says which embedded model made it. If it was another, name that model's folder with -m.
     """
     sources = named_or_standard(files)
-    check_targets(sources, stdout=stdout, output=output, remove=remove)
+    check_options(sources, stdout=stdout, output=output, remove=remove)
     target_of_all = common_target(stdout=stdout, output=output)
     if frame is not None and (recover or remove or target_of_all is None or len(sources) > 1):
         raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")

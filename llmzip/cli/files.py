@@ -1,17 +1,14 @@
-"""Files as a compressor treats them: names, refusals, atomic writes, one failure not stopping the others.
+"""Files as a compressor treats them: names, refusals, standard streams, one failure not stopping the others.
 
-Knows nothing of models and archives but the suffix. Only ``cli`` imports it.
+Knows nothing of models and archives but the suffix; ``targets`` writes. Only ``cli`` imports it.
 """
 
 import io
 import os
-import secrets
-import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import typer
@@ -19,6 +16,7 @@ import typer
 from llmzip.archive import SUFFIX
 from llmzip.cli.messages import STANDARD, complain, shown
 from llmzip.errors import LlmzipError, UsageError
+from llmzip.targets import NamedWriter, check_targets, is_same_file, is_special, naming, writing_whole
 
 _STANDARD_INPUT = ("/dev/stdin", "/dev/fd/0", "/proc/self/fd/0")
 _STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -52,7 +50,7 @@ def for_each(names: list[str], action: Callable[[str], None]) -> None:
     raise typer.Exit(max(codes))
 
 
-def check_targets(names: list[str], *, stdout: bool, output: str | None, remove: bool) -> None:
+def check_options(names: list[str], *, stdout: bool, output: str | None, remove: bool) -> None:
     """Refuses options that contradict each other."""
     if stdout and output is not None:
         raise UsageError("-c and -o name two targets: choose one")
@@ -62,7 +60,7 @@ def check_targets(names: list[str], *, stdout: bool, output: str | None, remove:
         raise UsageError("-o names one file for several sources: leave it out, or use -c")
     if remove and (stdout or output == STANDARD or STANDARD in names):
         raise UsageError("--rm needs a file to remove and a file to keep: leave it out, or name them")
-    if remove and any(map(_is_special, [*names, output or ""])):
+    if remove and any(map(is_special, [*names, output or ""])):
         raise UsageError("--rm is for regular files, not for devices and pipes: leave it out")
 
 
@@ -83,13 +81,8 @@ def original_name(source: str) -> str:
     return name
 
 
-def _is_special(name: str) -> bool:
-    """Whether it is a device, a pipe or the like."""
-    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
-
-
 def _refuse_special(source: str) -> None:
-    if _is_special(source):
+    if is_special(source):
         raise UsageError("it is no regular file, so no name follows from it: say where to write with -o, or use -c")
 
 
@@ -129,16 +122,14 @@ def open_target(target: str, source: str, *, force: bool) -> Iterator[BinaryIO]:
     """
     if target == STANDARD:
         with _standard_output() as stdout:
-            yield stdout
+            yield cast(BinaryIO, NamedWriter(stdout, "standard output"))
         return
-    if _is_special(target):
-        with open(target, "wb") as special:
-            yield special
-        return
-    path = Path(os.path.realpath(target))  # a link stays, what it points to is replaced
-    may_overwrite = _may_write(target, source, force=force)
+    if is_same_file(target, source):
+        raise UsageError("source and target are the same file: choose another target")
+    check_targets([target])
+    may_overwrite = is_special(target) or _may_overwrite(target, force=force)
     like = source if source != STANDARD and os.path.isfile(source) else None
-    with _appearing_whole(path, like, overwrite=may_overwrite) as file:
+    with writing_whole(target, like=like, overwrite=may_overwrite) as file:
         yield file
 
 
@@ -149,60 +140,24 @@ def _standard_output() -> Iterator[BinaryIO]:
     stdout = sys.stdout.buffer
     if not isinstance(stdout, io.RawIOBase):
         yield stdout
-        stdout.flush()
+        with naming("standard output"):
+            stdout.flush()
         return
     # Python was asked not to buffer: such a file may write a part of what it is given, and only return how much.
     buffered = io.BufferedWriter(stdout)
     try:
         yield cast(BinaryIO, buffered)
-        buffered.flush()
+        with naming("standard output"):
+            buffered.flush()
     finally:
         with suppress(OSError):
             buffered.detach()  # or standard output would be closed with it, before the next file
 
 
-@contextmanager
-def _appearing_whole(path: Path, like: str | None, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """A hidden file beside ``path`` that any exception removes, and that otherwise takes its place once it is on disk.
-
-    like: the file whose times and mode it gets.
-    """
-    temporary = path.with_name(f".llmzip-{secrets.token_hex(8)}")
-    # Until it has that mode nobody else may read it.
-    mode = 0o666 if like is None else 0o600
-    try:
-        with _created(temporary, mode, path) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if like is not None:
-            _copy_times_and_mode(like, temporary)
-        if not overwrite and path.exists():
-            raise UsageError(f"{shown(str(path))} has appeared meanwhile: overwrite it with -f")
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _created(temporary: Path, mode: int, path: Path) -> BinaryIO:
-    """The new file, open for writing and reading. An error names ``path``, which is what the user knows."""
-    try:
-        return cast(BinaryIO, open(temporary, "x+b", opener=lambda name, flags: os.open(name, flags, mode)))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
-def _may_write(target: str, source: str, *, force: bool) -> bool:
+def _may_overwrite(target: str, *, force: bool) -> bool:
     """Whether a file may be overwritten: nothing is there (False), or it may go (True). Raises UsageError."""
     if not os.path.lexists(target):
         return False
-    if os.path.isdir(target):
-        raise UsageError(f"{shown(target)} is a folder: name a file in it")
-    if source != STANDARD and os.path.exists(target) and os.path.samefile(source, target):
-        raise UsageError("source and target are the same file: choose another target")
     if not force and not _agreed(f"{shown(target)} exists. Overwrite it? [y/N] "):
         raise UsageError(f"{shown(target)} exists: overwrite it with -f, or name another target with -o")
     return True
@@ -214,27 +169,3 @@ def _agreed(question: str) -> bool:
         return False
     typer.echo(question, err=True, nl=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _copy_times_and_mode(source: str, target: Path) -> None:
-    """As far as the file system allows. Not set-user-id: the target may belong to someone else than the source."""
-    with suppress(OSError):
-        shutil.copystat(source, target)
-    with suppress(OSError):
-        target.chmod(stat.S_IMODE(os.stat(source).st_mode) & 0o777)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename last, where folders can be synced."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """The whole text or nothing: an earlier file stays until the new one is there."""
-    with open_target(str(path), STANDARD, force=True) as file:
-        file.write(text.encode())

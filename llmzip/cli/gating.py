@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.files import write_text
 from llmzip.cli.messages import say, shown
 from llmzip.errors import DocumentError, NotComparableError, UsageError
+from llmzip.targets import append_text, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -86,8 +86,7 @@ def write_exports(exports: list[tuple[str, Path]], measured: "Baseline", compari
     for form, path in exports:
         write_text(path, EXPORTS[form](measured, comparison))
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(step_summary(measured, comparison))
+        append_text(summary, step_summary(measured, comparison))
     if comparison is not None and os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(comparison):
             say(line)
