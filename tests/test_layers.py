@@ -43,13 +43,14 @@ MAY_IMPORT = {
     "memory": {"errors", "predictor", "compiled", "coder"},
     "portable": {"errors", "predictor", "coder", "compiled", "memory"},
     "predictors": {"errors", "documents", "predictor", "compiled", "parallel", "engine", "memory"},
+    "standalone": {"errors", "predictor", "engine", "memory", "predictors"},
     "frames": {"errors", "predictor", "parallel", "coder", "archive", "grouped", "memory", "portable"},
     "recovery": {"errors", "predictor", "archive", "frames"},
     "codec": BELOW_CODEC,
     ROOT: BELOW_CODEC | {"codec"},
-    "bench": BELOW_CODEC | {"codec", "targets", "sources", ROOT},
+    "bench": BELOW_CODEC | {"codec", "standalone", "targets", "sources", ROOT},
     "training": {"errors", "documents", "predictor", "memory", "engine", "predictors", "frames", "codec"},
-    "cli": BELOW_CODEC | {"codec", "bench", "levels", "targets", "sources", ROOT},
+    "cli": BELOW_CODEC | {"codec", "bench", "levels", "standalone", "targets", "sources", ROOT},
     "__main__": {"cli"},
 }
 """Layer (module or package directly below ``llmzip``) -> other layers that it may import."""

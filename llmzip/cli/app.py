@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from llmzip.archive import FORMAT_VERSION
-from llmzip.cli import account, bench, compare, compress, corpora, decompress, heatmap, info, models
+from llmzip.cli import account, bench, compare, compress, corpora, decompress, export, heatmap, info, models
 
 EXIT_CODES = """\b
 Exit codes, of several files the worst:
@@ -53,6 +53,7 @@ app.command(short_help="Decompress archives.")(decompress.decompress)
 app.command(short_help="Decode and check, write nothing.")(decompress.test)
 app.command(short_help="Show where an archive's bytes went.")(info.info)
 app.command(short_help="List the embedded models.")(models.models)
+app.command(short_help="Write a model as two files.")(export.export)
 app.command(short_help="Measure models and classical codecs.")(bench.bench)
 app.command(short_help="Compare two results of bench.")(compare.compare)
 app.command(short_help="Show what models cost, and what training amounts to.")(account.account)

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
@@ -33,11 +34,16 @@ Recover = Annotated[bool, typer.Option("--recover", help="Write what is whole an
 FrameIndex = Annotated[
     int | None, typer.Option("--frame", metavar="N", min=0, help="Only frame N, counted from 0; needs -o or -c.")
 ]
+Params = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="The model's params.bin, as export wrote it: for models no longer in llmzip."),
+]
 
 
 def decompress(
     files: Files = None,
     model: Model = None,
+    params: Params = None,
     stdout: Stdout = False,
     output: Output = None,
     force: Force = False,
@@ -61,7 +67,7 @@ def decompress(
         raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")
     if (recover or frame is not None) and STANDARD in sources:
         raise UsageError("--recover and --frame go back and forth in a file: name one instead of standard input")
-    load = _loader(model, threads, device, offline)
+    load = _loader(model, params, threads, device, offline)
 
     def decompress_one(source: str) -> None:
         with open_source(source) as archive:
@@ -92,6 +98,7 @@ def decompress(
 def test(
     files: Files = None,
     model: Model = None,
+    params: Params = None,
     threads: Threads = 0,
     device: Device = None,
     offline: Offline = False,
@@ -99,7 +106,7 @@ def test(
     verbose: Verbose = False,
 ) -> None:
     """Decode archives and check them, but write nothing."""
-    load = _loader(model, threads, device, offline)
+    load = _loader(model, params, threads, device, offline)
 
     def test_one(source: str) -> None:
         with open_source(source) as archive, open(os.devnull, "wb") as nowhere:
@@ -111,14 +118,23 @@ def test(
     for_each(named_or_standard(files), test_one)
 
 
-def _loader(model: str | None, threads: int, device: str | None, offline: bool) -> Callable[[str], "Predictor"]:
-    """Gives the predictor for the name in an archive; -m takes its place. Each is loaded once.
+def _loader(
+    model: str | None, params: str | None, threads: int, device: str | None, offline: bool
+) -> Callable[[str], "Predictor"]:
+    """Gives the predictor for the name in an archive; -m or --params takes its place. Each is loaded once.
 
     Only embedded models are found by what an archive says: it must not choose what is read from the disk.
     """
 
+    if model is not None and params is not None:
+        raise UsageError("-m and --params both name the model: leave one out")
+
     @cache
     def load(name: str) -> "Predictor":
+        if params is not None:
+            from llmzip.standalone.reading import load_params
+
+            return load_params(Path(params), threads=threads)
         from llmzip.predictors import Arithmetic, load_embedded, load_predictor
 
         if model is None:

@@ -86,6 +86,12 @@ class Rotary:
         step = _rotate((self._low[0][-1:], self._low[1][-1:]), (one[0], one[1]))
         self._high = self._multiples(step)
 
+    def doublings(self) -> NDArray[np.float64]:
+        """[24, 2, dim / 2]: sines, then cosines of 1, 2, 4, ... positions, from which ``at`` comes by addition."""
+        places = [1 << bit for bit in range(POSITION_DIGIT_BITS)]
+        digits = [np.stack(table, 1)[places] for table in (self._low, self._high)]
+        return np.concatenate(digits)
+
     @staticmethod
     def _multiples(
         step: tuple[NDArray[np.float64], NDArray[np.float64]],

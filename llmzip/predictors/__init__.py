@@ -79,7 +79,7 @@ def count_parameters(folder: Path) -> int:
     return count
 
 
-def _archive_name(folder: Path) -> str:
+def archive_name(folder: Path) -> str:
     """What archives call the model in a folder: short and printable. The fingerprint, not the name, identifies it."""
     name = "".join(character for character in folder.resolve().name if character.isascii() and character.isprintable())
     return name[:32] or "model"
@@ -147,7 +147,7 @@ def load_predictor(
         from llmzip.predictors.exact import load_exact, suits_exact
 
         folder = find_model_folder(name, offline=offline)
-        label = _archive_name(Path(name.partition("@")[0]))
+        label = archive_name(Path(name.partition("@")[0]))
         if arithmetic == "exact" or arithmetic == "auto" and suits_exact(folder):
             _refuse_float_options(name, dtype, device)
             return load_exact(folder, label, engine=engine, threads=threads)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,13 +99,21 @@ def group_sizes(streams: int, threads: int) -> list[int]:
     return [streams // groups + (index < streams % groups) for index in range(groups)]
 
 
+class Tokenizer(Protocol):
+    """From bytes to tokens and back, exactly; see ``llmzip.predictor.Predictor``."""
+
+    def tokenize(self, data: bytes) -> NDArray[np.int64]: ...
+
+    def detokenize(self, tokens: NDArray[np.int64]) -> bytes: ...
+
+
 class ExactPredictor:
     """See ``llmzip.predictor.ModelPredictor``; its contexts are ``ExactContext``."""
 
     def __init__(
         self,
         model: ExactModel,
-        tokenizer: ByteTokenizer | GuardedTokenizer,
+        tokenizer: Tokenizer,
         token_bytes: tuple[bytes, ...],
         name: str,
         digest: bytes,
