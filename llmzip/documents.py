@@ -24,6 +24,8 @@ LARGEST_WHOLE = (1 << 63) - 1
 """Of whole numbers: what 64 bits hold."""
 LARGEST_DOCUMENT_BYTES = 1 << 28
 """Of a file; more is not read."""
+MOST_LEVELS = 64
+"""Of lists and tables in each other."""
 
 Count = Annotated[int, Meta(ge=0, le=LARGEST_WHOLE)]
 Size = Annotated[int, Meta(ge=1, le=LARGEST_WHOLE)]
@@ -104,16 +106,34 @@ def _parsed(data: bytes, form: str) -> Any:
     try:
         text = data.decode("utf-8")
         if form == "toml":
-            return tomllib.loads(text, parse_float=_finite)
-        return json.loads(
-            text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_refuse_constant
-        )
+            tree = tomllib.loads(text, parse_float=_finite)
+        else:
+            tree = json.loads(
+                text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_refuse_constant
+            )
     except UnicodeDecodeError:
         raise _WrongError("it is not UTF-8") from None
     except RecursionError:
         raise _WrongError("it is nested too deeply") from None
     except ValueError as problem:
         raise _WrongError(f"it is no {form.upper()} that can be read ({problem})") from None
+    if _levels(tree) > MOST_LEVELS:
+        raise _WrongError("it is nested too deeply")
+    return tree
+
+
+def _levels(tree: Any) -> int:
+    """How deep the tree is, as far as MOST_LEVELS and one more."""
+    level, count = [tree], 0
+    while level and count <= MOST_LEVELS:
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        count += 1
+    return count
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llmzip.bench import accounting, known_models
 from llmzip.bench.known_models import ModelFacts, account, find_model, folder_facts, published_models
-from llmzip.errors import ModelError, UsageError
+from llmzip.errors import DocumentError, ModelError, UsageError
 from llmzip.predictors import embedded_rungs
 
 
@@ -152,7 +152,7 @@ def _folder(tmp_path: Path, log: object) -> Path:
 
     save_file({"a": np.zeros((3, 5), np.float16), "b": np.ones(7, np.float16)}, tmp_path / "model.safetensors")
     for name in ("tokenizer.json", "config.json"):
-        (tmp_path / name).write_text("{}", encoding="utf-8")
+        (tmp_path / name).write_text('{"model_type": "llama"}', encoding="utf-8")
     (tmp_path / "training.json").write_text(json.dumps(log), encoding="utf-8")
     return tmp_path
 
@@ -170,13 +170,33 @@ def test_the_rate_at_the_end_is_that_of_the_last_interval(tmp_path: Path) -> Non
     found = account(facts)
     assert found.two_part_bytes == facts.parameter_bytes + 200
     assert found.prequential_bits_per_byte == 3.5
+    again = {"tokens": 300, "bytes": 1200, "prequential_bits": 2800, "prequential_bytes": 800}
+    repeated = folder_facts(_folder(tmp_path, {"checkpoints": [*log["checkpoints"], again]}), "read twice")
+    assert (repeated.training_bytes, repeated.training_bits_per_byte) == (1200, 2.0)
+    assert account(repeated).prequential_bits_per_byte == 3.5  # of the text when it was new, not of all that was read
     alone = _folder(tmp_path, {"checkpoints": log["checkpoints"][:1]})
     assert folder_facts(alone, "one checkpoint").training_bits_per_byte == 5.0
 
 
-@pytest.mark.parametrize("log", [{}, {"checkpoints": []}, {"checkpoints": [{"tokens": 1}]}, [], 7])
+LATER = {"tokens": 200, "bytes": 800, "prequential_bits": 2800}
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        {},
+        {"checkpoints": []},
+        {"checkpoints": [{"tokens": 1}]},
+        [],
+        7,
+        {"checkpoints": [LATER, {**LATER, "bytes": 400}]},
+        {"checkpoints": [LATER, {**LATER, "prequential_bits": 1}]},
+        {"checkpoints": [{**LATER, "prequential_bytes": 801}]},
+        {"checkpoints": [{**LATER, "prequential_bits": -1}]},
+    ],
+)
 def test_a_log_that_is_none_is_refused(tmp_path: Path, log: object) -> None:
-    with pytest.raises(ModelError, match="restore or delete it"):
+    with pytest.raises(DocumentError, match="training.json: .*restore or delete it"):
         folder_facts(_folder(tmp_path, log), "made up")
 
 
@@ -184,7 +204,7 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         folder_facts(tmp_path, "empty")
     (_folder(tmp_path, {}) / "model.safetensors").write_bytes(b"\xff" * 9)
-    with pytest.raises(ModelError, match="fetch it again"):
+    with pytest.raises(ModelError, match="cut short or damaged"):
         folder_facts(tmp_path, "damaged")
     with pytest.raises(ModelError, match="choose from"):
         find_model("no such model")

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 from llmzip import archive, codec, frames
 from llmzip.codec import compress, decompress
 from llmzip.errors import LlmzipError, ModelError, PredictorMismatchError, RoundTripError, UsageError
+from llmzip.model_folder import open_model_folder
 from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, FloatPredictor, Predictor
 from llmzip.predictors import hub, load_predictor
 from llmzip.predictors.hub import HubPredictor, load_hub
-from llmzip.predictors.hub_folder import check_folder, find_folder
+from llmzip.predictors.hub_folder import find_folder
 
 Folders = Callable[..., Path]
 
@@ -326,7 +327,7 @@ def test_a_model_in_two_parts(folders: Folders, kind: str, monkeypatch: pytest.M
 
     folder = folders(kind)
     files = sorted(folder.iterdir())
-    load, enough = transformers.AutoModelForCausalLM.from_pretrained, check_folder(folder).weight_bytes
+    load, enough = transformers.AutoModelForCausalLM.from_pretrained, open_model_folder(folder).weight_bytes
 
     def load_in_parts(*arguments: object, **options: object) -> object:
         assert options["device_map"] == "auto"
@@ -455,11 +456,12 @@ def test_missing_and_cut_files_are_refused(hostile: Path, name: str) -> None:
 
 
 def test_an_index_may_not_lead_out_of_the_folder(hostile: Path) -> None:
+    (hostile / "model.safetensors").unlink()
     index = hostile / "model.safetensors.index.json"
     for name, words in (("../other.safetensors", "outside"), ("missing.safetensors", "lacks")):
         index.write_text(json.dumps({"weight_map": {"a": name}}))
         with pytest.raises(ModelError, match=words):
-            check_folder(hostile)
+            open_model_folder(hostile)
 
 
 def test_names_of_the_hub(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

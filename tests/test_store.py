@@ -16,6 +16,7 @@ pytest.importorskip("compressed_tensors")
 
 from llmzip.engine.weights import Linear, Weights, load_weights, quantise_rows, read_tensors  # noqa: E402
 from llmzip.errors import ModelError  # noqa: E402
+from llmzip.model_folder import open_model_folder  # noqa: E402
 from llmzip.predictors import embedded_rungs, load_predictor  # noqa: E402
 from llmzip.training import export  # noqa: E402
 from llmzip.training.store import rounded_rows, store_small  # noqa: E402
@@ -62,7 +63,7 @@ def test_the_small_folder_is_the_same_model(model_folder: Path, stored: Path) ->
     for before, after in zip(linears(load_weights(model_folder)), linears(load_weights(stored)), strict=True):
         left, right = (np.concatenate(x.parts) * x.scale for x in (before, after))
         assert np.abs(left - right).max() < 1.01 * np.maximum(before.scale, after.scale).max()
-    assert load_weights(stored).parameter_count == load_weights(model_folder).parameter_count
+    assert open_model_folder(stored).parameter_count == open_model_folder(model_folder).parameter_count
     sizes = [sum(path.stat().st_size for path in f.glob("*.safetensors")) for f in (model_folder, stored)]
     assert sizes[1] < 0.4 * sizes[0]  # from float32; rows of 48 have a scale of four bytes
 
@@ -122,5 +123,5 @@ def test_other_integers_are_refused(stored: Path, tmp_path: Path, damage: str) -
 def test_the_embedded_models_are_stored_small(card: object) -> None:
     folder = card.folder  # type: ignore[attr-defined]
     stored = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    assert stored < 1.12 * load_weights(folder).parameter_count
+    assert stored < 1.12 * open_model_folder(folder).parameter_count
     assert json.loads((folder / "config.json").read_text())["quantization_config"]["format"] == "int-quantized"

@@ -1,18 +1,22 @@
 """Facts about models, and what they amount to: from an embedded rung, a model folder, or the table of published ones.
 
 Reads the cards and logs that training wrote, and ``published_models.json``, where every figure has a source. The
-formulas are in ``accounting``. Runs no model and prints nothing. May import ``accounting``, ``predictors`` and
-``errors``; ``cli`` imports it.
+formulas are in ``accounting``. Runs no model and prints nothing. May import ``accounting``, ``predictors``,
+``model_folder``, ``documents`` and ``errors``; ``cli`` imports it.
 """
 
-import json
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from llmzip.bench import accounting
-from llmzip.errors import ModelError
-from llmzip.predictors import RungCard, count_parameters, embedded_rungs, receiver_bytes
+from llmzip.documents import Count, NotNegative, Positive, Size, read
+from llmzip.errors import DocumentError, ModelError
+from llmzip.model_folder import open_model_folder
+from llmzip.predictors import RungCard, embedded_rungs
 
 SQUEEZED_UP_TO = 1 << 27
 """Bytes of weights up to which they are compressed with zstd -19 to see what it gives: some 0.5 s a MB."""
@@ -23,26 +27,28 @@ class ModelFacts:
     """What is known of a model; None where nobody said. Sizes are in bytes."""
 
     name: str
-    parameter_count: int
-    parameter_bytes: int
+    parameter_count: Count
+    parameter_bytes: Count
     """As stored: without the tokenizer."""
-    receiver_bytes: int | None = None
+    receiver_bytes: Count | None = None
     """All that a receiver must hold, where that is known to be more than the parameters."""
-    zstd_bytes: int | None = None
+    zstd_bytes: Count | None = None
     """The stored parameters after zstd -19."""
-    training_bytes: float | None = None
-    training_tokens: int | None = None
-    nats_per_token: float | None = None
+    training_bytes: Positive | None = None
+    training_tokens: Count | None = None
+    nats_per_token: NotNegative | None = None
     """Of the training text under the finished model."""
-    training_bits_per_byte: float | None = None
+    training_bits_per_byte: NotNegative | None = None
     """The same in bits per byte; either of the two gives the size of the lossless two-part code."""
-    prequential_bits: float | None = None
+    prequential_bits: NotNegative | None = None
+    prequential_text_bytes: Size | None = None
+    """How much of the training text that is of: what was seen for the first time; None for all of it."""
     file: str | None = None
     """A text that the model was measured on, which it has in common with a codec."""
-    original_bytes: int | None = None
-    bits_per_byte: float | None = None
+    original_bytes: Size | None = None
+    bits_per_byte: NotNegative | None = None
     codec: str | None = None
-    codec_bits_per_byte: float | None = None
+    codec_bits_per_byte: NotNegative | None = None
     sources: dict[str, str] = field(default_factory=dict)
     """Where each figure is from."""
 
@@ -87,7 +93,7 @@ def account(facts: ModelFacts) -> ModelAccount:
     if facts.bits_per_byte is not None and facts.codec_bits_per_byte is not None:
         break_even = accounting.break_even_bytes(held, facts.bits_per_byte, facts.codec_bits_per_byte)
     has_parameters = facts.parameter_bytes > 0 and facts.parameter_count > 0
-    bits = facts.prequential_bits
+    bits, coded = facts.prequential_bits, facts.prequential_text_bytes or text
     return ModelAccount(
         facts,
         accounting.nominal_parameter_bytes(facts.parameter_count),
@@ -99,7 +105,7 @@ def account(facts: ModelFacts) -> ModelAccount:
         verbatim,
         min(1.0, verbatim / text) if text else None,
         None if bits is None else bits / 8,
-        bits / text if bits is not None and text else None,
+        bits / coded if bits is not None and coded else None,
         total,
         adjusted,
         break_even,
@@ -139,8 +145,7 @@ def find_model(name: str) -> ModelFacts:
 
 def published_models() -> list[ModelFacts]:
     """The table of published models, each figure with its source."""
-    rows = json.loads(Path(__file__).with_name("published_models.json").read_text(encoding="utf-8"))
-    return [ModelFacts(**row) for row in rows]
+    return read(Path(__file__).with_name("published_models.json"), list[ModelFacts], remedy="install llmzip again")
 
 
 def _rung_facts(rung: RungCard) -> ModelFacts:
@@ -148,45 +153,66 @@ def _rung_facts(rung: RungCard) -> ModelFacts:
     return replace(folder_facts(rung.folder, rung.name), receiver_bytes=rung.stored_bytes)
 
 
-def folder_facts(folder: Path, name: str) -> ModelFacts:
+def folder_facts(path: Path, name: str) -> ModelFacts:
     """The facts of a Hugging Face folder, with those of its training where llmzip's training left a log.
 
-    Raises ModelError where there are no safetensors or a log is not one.
+    Raises ModelError where it is no whole model, and DocumentError where a log is not one.
     """
-    weights = sorted(folder.glob("*.safetensors"))
-    try:
-        parameter_bytes = sum(path.stat().st_size for path in weights)
-        parameter_count = count_parameters(folder)
-        held = receiver_bytes(folder)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} is not a whole model folder ({error}): fetch it again") from error
-    if not weights:
-        raise ModelError(f"{folder} has no *.safetensors: name a model folder that has")
+    folder = open_model_folder(path)
     squeezed = None
-    if parameter_bytes <= SQUEEZED_UP_TO:
-        squeezed = sum(accounting.zstd_bytes(path.read_bytes()) for path in weights)
-    return ModelFacts(
-        name, parameter_count, parameter_bytes, held, squeezed, **_training_facts(folder / "training.json")
-    )
+    if folder.weight_bytes <= SQUEEZED_UP_TO:
+        squeezed = sum(accounting.zstd_bytes(file.read_bytes()) for file in folder.weight_files)
+    facts = ModelFacts(name, folder.parameter_count, folder.weight_bytes, folder.receiver_bytes, squeezed)
+    log = path / "training.json"
+    return replace(facts, **_training_facts(log)) if log.exists() else facts
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far a training run was."""
+
+    tokens: Count
+    bytes: Size
+    """Of text, what was read again included."""
+    prequential_bits: NotNegative
+    """Of the text when it was seen for the first time."""
+    prequential_bytes: Size | None = None
+    """How much text that was, where some was read again; else all of it."""
+
+    @property
+    def coded_bytes(self) -> int:
+        """Of text that ``prequential_bits`` are of."""
+        return self.prequential_bytes or self.bytes
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """What is read of ``training.json``."""
+
+    checkpoints: Annotated[tuple[Checkpoint, ...], Meta(min_length=1)]
 
 
 def _training_facts(path: Path) -> dict[str, Any]:
     """From the log of a training run: text seen, its prequential code length, and the rate at the end.
 
-    The rate at the end is that of the last interval of the log, each batch coded before it was learnt. The finished
-    model does a little better, so the two-part size that follows is on the large side.
+    The rate at the end is that of the last interval of the log in which text was new, each batch coded before it was
+    learnt. The finished model does a little better, so the two-part size that follows is on the large side.
     """
-    if not path.exists():
-        return {}
-    try:
-        log = json.loads(path.read_text(encoding="utf-8"))["checkpoints"]
-        before, last = ({"bytes": 0, "prequential_bits": 0}, *log)[-2:]
-        return {
-            "training_bytes": last["bytes"],
-            "training_tokens": last["tokens"],
-            "training_bits_per_byte": (last["prequential_bits"] - before["prequential_bits"])
-            / (last["bytes"] - before["bytes"]),
-            "prequential_bits": last["prequential_bits"],
-        }
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
-        raise ModelError(f"{path} is not a log of training ({error!r}): restore or delete it") from error
+    remedy = "restore or delete it"
+    rows = read(path, TrainingLog, remedy=remedy).checkpoints
+    for index, (one, two) in enumerate(pairwise(rows)):
+        if one.bytes > two.bytes or one.coded_bytes > two.coded_bytes or one.prequential_bits > two.prequential_bits:
+            raise DocumentError(f"{path}: checkpoints[{index + 1}]: it is less than the one before: {remedy}")
+    last = rows[-1]
+    if last.coded_bytes > last.bytes:
+        raise DocumentError(f"{path}: prequential_bytes: they are more than the bytes that were read: {remedy}")
+    before = next(
+        ((row.coded_bytes, row.prequential_bits) for row in rows[::-1] if row.coded_bytes < last.coded_bytes), (0, 0)
+    )
+    return {
+        "training_bytes": last.bytes,
+        "training_tokens": last.tokens,
+        "training_bits_per_byte": (last.prequential_bits - before[1]) / (last.coded_bytes - before[0]),
+        "prequential_bits": last.prequential_bits,
+        "prequential_text_bytes": last.coded_bytes,
+    }

@@ -16,8 +16,9 @@ from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, Frame
 from llmzip.bench.results import MICROBITS, MeasuredCodec
 from llmzip.memory import first_state
+from llmzip.model_folder import open_model_folder
 from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
-from llmzip.predictors import ADAPTIVE, Arithmetic, count_parameters, find_model_folder, load_predictor
+from llmzip.predictors import ADAPTIVE, Arithmetic, find_model_folder, load_predictor
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -47,7 +48,7 @@ class Modelled:
             },
             exact=not isinstance(predictor, FloatPredictor),
             fingerprint=predictor.fingerprint.hex(),
-            parameter_count=count_parameters(folder) if folder else 0,
+            parameter_count=open_model_folder(folder).parameter_count if folder else 0,
             receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
         )
 

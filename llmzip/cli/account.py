@@ -185,10 +185,10 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
         yield _table(
             "Training as a prequential code",
             logged,
-            ("text", lambda a: _size(a.facts.training_bytes)),
+            ("text", lambda a: _size(_coded_once(a.facts))),
             ("coded", lambda a: _size(a.prequential_bytes)),
             ("bits per\nbyte", lambda a: _figure(a.prequential_bits_per_byte, ".3f")),
-            ("text /\ncoded", lambda a: _ratio(_quotient(a.facts.training_bytes, a.prequential_bytes))),
+            ("text /\ncoded", lambda a: _ratio(_quotient(_coded_once(a.facts), a.prequential_bytes))),
             caption="Every batch coded before it was learnt. No parameters are sent: a receiver repeats the training.",
         )
     measured = [entry for entry in accounts if entry.facts.bits_per_byte is not None]
@@ -236,6 +236,11 @@ def _sources(facts: "ModelFacts") -> str:
 
 def _held(facts: "ModelFacts") -> int:
     return facts.parameter_bytes if facts.receiver_bytes is None else facts.receiver_bytes
+
+
+def _coded_once(facts: "ModelFacts") -> float | None:
+    """The text that the prequential code is of."""
+    return facts.prequential_text_bytes or facts.training_bytes
 
 
 def _break_even(entry: "ModelAccount") -> str:

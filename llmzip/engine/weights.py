@@ -1,11 +1,10 @@
 """Reads a Llama-family checkpoint and turns its matrices into small integers with one scale a row.
 
 Reads safetensors only (never pickles), checks every bound of the exact arithmetic on the actual weights, and
-runs nothing. May import ``errors``.
+runs nothing. May import ``model_folder`` and ``errors``.
 """
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import safetensors
 from numpy.typing import NDArray
 
+from llmzip import model_folder
 from llmzip.errors import ModelError
 
 ACTIVATION_LIMIT = 127
@@ -89,19 +89,15 @@ class Weights:
     head: Linear
     digest: bytes
     """SHA-256 over every number above and the engine's version."""
-    parameter_count: int
 
 
 def read_config(folder: Path) -> Shape:
     """The shape in ``folder/config.json``; ModelError where it is missing or of another architecture."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ModelError(f"{folder} has no readable config.json ({error}): name a Hugging Face model folder") from None
-    if not isinstance(config, dict) or str(config.get("model_type")) not in FAMILIES:
-        kind = config.get("model_type") if isinstance(config, dict) else None
+    config = model_folder.read_config(folder)
+    if config["model_type"] not in FAMILIES:
         raise ModelError(
-            f"model_type {kind!r} cannot run in the exact engine: use one of {', '.join(sorted(FAMILIES))}"
+            f"model_type {config['model_type']!r} cannot run in the exact engine: "
+            f"use one of {', '.join(sorted(FAMILIES))}"
         )
     if config.get("hidden_act", "silu") != "silu":
         raise ModelError(f"hidden_act {config['hidden_act']!r} cannot run in the exact engine: only silu can")
@@ -158,16 +154,13 @@ def _size(config: dict[str, Any], key: str, limit: int) -> int:
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
-    """Every tensor of ``folder/*.safetensors`` as float32, by name; int8 matrices times the scale of each row.
+    """Every tensor of the files that the loader would read, as float32, by name; int8 times the scale of each row.
 
     Int8 is compressed-tensors' "int-quantized" format with a scale a row: ``X.weight`` and ``X.weight_scale``.
     """
-    paths = sorted(folder.glob("*.safetensors"))
-    if not paths:
-        raise ModelError(f"{folder} has no .safetensors file: convert the checkpoint (pickles are never loaded)")
     tensors: dict[str, NDArray[np.float32]] = {}
     integers: list[str] = []
-    for path in paths:
+    for path in model_folder.open_model_folder(folder).weight_files:
         try:
             entries = safetensors.deserialize(path.read_bytes())
         except (OSError, safetensors.SafetensorError) as error:
@@ -230,7 +223,6 @@ def load_weights(folder: Path) -> Weights:
     """Reads, checks and quantises the model in ``folder``. Raises ModelError, never runs anything."""
     shape = read_config(folder)
     tensors = read_tensors(folder)
-    parameter_count = sum(tensor.size for tensor in tensors.values())
 
     def take(name: str, *size: int) -> NDArray[np.float32]:
         if name not in tensors:
@@ -290,7 +282,7 @@ def load_weights(folder: Path) -> Weights:
     output = take("lm_head.weight", shape.vocabulary_size, hidden) if "lm_head.weight" in tensors else embedding
     head = make_linear(output * take("model.norm.weight", hidden), bias({"lm_head.bias": shape.vocabulary_size}))
     digest = _digest(shape, embedding, [*layers], head)
-    return Weights(shape, embedding, tuple(layers), head, digest, parameter_count)
+    return Weights(shape, embedding, tuple(layers), head, digest)
 
 
 def _digest(shape: Shape, embedding: NDArray[np.float32], layers: list[Layer], head: Linear) -> bytes:

@@ -1,17 +1,18 @@
 """The predictors that ship with llmzip, found by name.
 
-May import ``engine``, ``memory`` (for what a receiver must hold of it), ``predictor``, ``parallel`` and ``errors``.
+May import ``documents``, ``model_folder``, ``engine``, ``memory`` (for what a receiver must hold of it), ``predictor``,
+``parallel`` and ``errors``.
 """
 
-import json
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llmzip.documents import Positive, Size, read
 from llmzip.errors import ModelError, UsageError
 from llmzip.memory import first_state
+from llmzip.model_folder import open_model_folder
 from llmzip.predictor import Predictor
 
 DEFAULT_RUNG = "small"
@@ -21,9 +22,18 @@ ADAPTIVE = "adaptive"
 
 _TOKENIZER_RUNG = "nano"  # all embedded rungs have this tokenizer; it is not stored once more for ``adaptive``
 
-_NO_PARAMETERS = ("__metadata__", "_scale", "_zero_point", "_shape")
-
 _EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is read of a rung's ``card.json``."""
+
+    parameters: Size
+    held_out_bits_per_byte: dict[str, Positive]
+    """By kind of held-out text."""
+    decompress_kb_per_second: Positive
+    """On the machine of the model card, 1,000 bytes of text a second: a class of speed, not a promise."""
 
 
 @dataclass(frozen=True)
@@ -50,33 +60,12 @@ def embedded_rungs() -> list[RungCard]:
     cards = []
     for name in _embedded_names():
         folder = _EMBEDDED / name
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        bits, speed = card["held_out_bits_per_byte"], card["decompress_kb_per_second"]
-        stored_bytes = receiver_bytes(folder) + first_state.PATH.stat().st_size  # one tokenizer, so one first state
-        cards.append(RungCard(name, card["parameters"], stored_bytes, bits, speed, folder))
+        card = read(folder / "card.json", Card, remedy="install llmzip again")
+        # One tokenizer, so one first state.
+        stored_bytes = open_model_folder(folder).receiver_bytes + first_state.PATH.stat().st_size
+        bits, speed = card.held_out_bits_per_byte, card.decompress_kb_per_second
+        cards.append(RungCard(name, card.parameters, stored_bytes, bits, speed, folder))
     return sorted(cards, key=lambda card: card.parameter_count)
-
-
-def receiver_bytes(folder: Path) -> int:
-    """Bytes of what a receiver needs of a model's folder in order to decode: weights, tokenizer and shape."""
-    needed = [*folder.glob("*.safetensors"), folder / "tokenizer.json", folder / "config.json"]
-    return sum(path.stat().st_size for path in needed)
-
-
-def count_parameters(folder: Path) -> int:
-    """Weights in a model folder, by the headers of its files; the scales of integers are storage, not parameters.
-
-    Raises ValueError where a file is no safetensors file.
-    """
-    count = 0
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb") as file:
-            header_bytes = int.from_bytes(file.read(8), "little")
-            if header_bytes > path.stat().st_size:
-                raise ValueError(f"{path.name} is no safetensors file")
-            header = json.loads(file.read(header_bytes))
-        count += sum(math.prod(header[name]["shape"]) for name in header if not name.endswith(_NO_PARAMETERS))
-    return count
 
 
 def archive_name(folder: Path) -> str:
@@ -169,6 +158,6 @@ def find_model_folder(name: str, *, offline: bool = False) -> Path:
 
     if name in _embedded_names():
         return _EMBEDDED / name
-    if name and (os.path.isdir(name) or is_hub_name(name)):
+    if name and (os.path.exists(name) or is_hub_name(name)):
         return find_folder(name, offline=offline)
     raise ModelError(f"{name!r} is neither an embedded model ({_known()}) nor a folder: check -m")

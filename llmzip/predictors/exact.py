@@ -1,10 +1,9 @@
 """The exact predictor: a Llama-family folder as tokenizer and integer model, with streams spread over threads.
 
-May import ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and the tokenizers
-beside it.
+May import ``model_folder``, ``engine``, ``memory`` (for the fingerprint), ``predictor``, ``parallel``, ``errors`` and
+the tokenizers beside it.
 """
 
-import json
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from llmzip import model_folder
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import FAMILIES, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
 from llmzip.parallel import usable_cores
 from llmzip.predictor import ExactContext, Score
-from llmzip.predictors import receiver_bytes
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.predictors.escapes import EscapedStreams
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
@@ -148,11 +147,10 @@ def suits_exact(folder: Path) -> bool:
     Also where ``folder`` is too broken to tell, for ``load_exact`` says why.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        if model_folder.read_config(folder)["model_type"] not in FAMILIES:
+            return False
+    except ModelError:
         return True
-    if not isinstance(config, dict) or config.get("model_type") not in FAMILIES:
-        return not isinstance(config, dict) or "model_type" not in config
     try:
         read_config(folder)
         ByteTokenizer(folder / "tokenizer.json")
@@ -176,16 +174,15 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
     nameless = max(weights.shape.vocabulary_size - tokenizer.size, 0)
     token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
     digest = tokenizer.fingerprint(weights.digest + first_state.digest(token_bytes))
-    size = receiver_bytes(folder) + first_state.stored_bytes(token_bytes)
+    size = model_folder.open_model_folder(folder).receiver_bytes + first_state.stored_bytes(token_bytes)
     return ExactPredictor(ExactModel(weights, engine), tokenizer, token_bytes, name, digest, size, threads)
 
 
 def _read_tokenizer(folder: Path) -> ByteTokenizer | GuardedTokenizer:
-    path = folder / "tokenizer.json"
+    text, where = model_folder.read_tokenizer_text(folder), str(folder / "tokenizer.json")
+    if text is None:
+        raise ModelError(f"{where} is missing: add it, or leave --exact out")
     try:
-        return ByteTokenizer(path)
+        return ByteTokenizer(folder / "tokenizer.json")
     except ModelError:
-        if not path.is_file():
-            raise
-    width = read_config(folder).vocabulary_size
-    return GuardedTokenizer(path.read_text(encoding="utf-8", errors="replace"), width, str(path), whole=True)
+        return GuardedTokenizer(text, read_config(folder).vocabulary_size, where, whole=True)

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelError, PredictorMismatchError, UsageError
 from llmzip.memory import first_state
+from llmzip.model_folder import ModelFolder, open_model_folder
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
 from llmzip.predictors.escapes import unrounded_bits as escaped_bits
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
-from llmzip.predictors.hub_folder import HubFolder, check_folder
 from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
 
 HUB_VERSION = 1
@@ -149,7 +149,7 @@ class HubPredictor:
 
     def __init__(
         self,
-        folder: HubFolder,
+        folder: ModelFolder,
         tokenizer: GuardedTokenizer,
         name: str,
         fingerprint: bytes,
@@ -424,7 +424,7 @@ def load_hub(
     that of the archive. threads: 0 for all cores. Raises ModelError, and UsageError where dtype is unknown.
     """
     check_dtype(dtype)
-    folder = check_folder(path)
+    folder = open_model_folder(path)
     tokenizer = read_tokenizer(folder)
     hasher = folder.digest()
     hasher.update(f"hub {HUB_VERSION}".encode() + first_state.digest(tokenizer.token_bytes))

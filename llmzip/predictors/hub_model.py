@@ -9,14 +9,15 @@ import platform
 import warnings
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
+from llmzip.model_folder import ModelFolder, read_tokenizer_text, tokenizer_files
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
-from llmzip.predictors.hub_folder import HubFolder
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -36,7 +37,7 @@ ENVIRONMENT = ("torch", "transformers", "processor")
 class HubModel:
     """A loaded model: numbers of tokens to logits, with what it carries from step to step."""
 
-    def __init__(self, folder: HubFolder, dtype: str, device: str) -> None:
+    def __init__(self, folder: ModelFolder, dtype: str, device: str) -> None:
         """Loads safetensors only and runs no code of the folder. Raises ModelError."""
         self._torch, self._model = _load(folder, dtype, device)
         self._device = device
@@ -139,7 +140,7 @@ class HubModel:
         return logits
 
 
-def _load(folder: HubFolder, dtype: str, device: str) -> tuple[Any, Any]:
+def _load(folder: ModelFolder, dtype: str, device: str) -> tuple[Any, Any]:
     """torch and the model. What transformers and torch raise for folders they cannot use has many types."""
     try:
         import torch
@@ -239,18 +240,14 @@ def _require_accelerate() -> None:
     logging.getLogger("accelerate").setLevel(logging.ERROR)
 
 
-def read_tokenizer(folder: HubFolder) -> GuardedTokenizer:
+def read_tokenizer(folder: ModelFolder) -> GuardedTokenizer:
     """The tokenizer of a folder; one without ``tokenizer.json`` is converted by transformers. Raises ModelError."""
-    width = folder.config.get("vocab_size") or (folder.config.get("text_config") or {}).get("vocab_size")
-    if not isinstance(width, int) or width < 3:
+    width = folder.vocabulary_size
+    if width is None or width < 3:
         raise ModelError(f"{folder.path / 'config.json'} has no vocab_size: take the folder again")
-    path = folder.path / "tokenizer.json"
-    try:
-        return GuardedTokenizer(path.read_text(encoding="utf-8"), width, str(path))
-    except FileNotFoundError:
-        pass
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path} cannot be read ({error}): take the folder again") from None
+    text = read_tokenizer_text(folder.path)
+    if text is not None:
+        return GuardedTokenizer(text, width, str(folder.path / "tokenizer.json"))
     try:
         import transformers
 
@@ -261,6 +258,19 @@ def read_tokenizer(folder: HubFolder) -> GuardedTokenizer:
             )
         text = made.backend_tokenizer.to_str()
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).split("\n")[0]
-        raise ModelError(f"{folder.path} has no tokenizer that can be used ({reason}): add tokenizer.json") from None
+        raise ModelError(_why_no_tokenizer(folder.path, error)) from None
     return GuardedTokenizer(text, width, str(folder.path))
+
+
+def _why_no_tokenizer(path: Path, error: Exception) -> str:
+    """Why a folder without ``tokenizer.json`` cannot be used, and what to do."""
+    names = [file.name for file in tokenizer_files(path)]
+    if not names:
+        return f"{path} has no tokenizer: add the tokenizer.json of its model"
+    if any(name.endswith(".model") for name in names):
+        return (
+            f"{path} has its tokenizer in SentencePiece's form alone ({names[0]}), and converting it failed: "
+            "pip install sentencepiece protobuf, or add the model's tokenizer.json"
+        )
+    reason = (str(error).strip() or type(error).__name__).split("\n")[0]
+    return f"{path} has no tokenizer that can be used ({reason}): add the tokenizer.json of its model"

@@ -122,7 +122,7 @@ def run(shape: Rung, arguments: argparse.Namespace, stop_at: float) -> bool:
 
 def finish(shape: Rung, arguments: argparse.Namespace) -> None:
     """Writes the small Hugging Face folder with its card, and prints what is in ``card.json``."""
-    from llmzip.engine.weights import load_weights
+    from llmzip.model_folder import open_model_folder
     from llmzip.training.card import licence_table, training_record, write_card
     from llmzip.training.export import export_model
     from llmzip.training.store import store_small
@@ -143,7 +143,7 @@ def finish(shape: Rung, arguments: argparse.Namespace) -> None:
         remarks.append(f"Seed {made['seed']}: the same command makes the same file again on the same machine.")
     else:
         remarks.append("A GPU adds in an order of its own, so the run cannot be repeated bit for bit.")
-    summary, checkpoints = training_record(log, load_weights(out).parameter_count)
+    summary, checkpoints = training_record(log, open_model_folder(out).parameter_count)
     training = {"name": shape.name, **summary, "hardware": made["hardware"], "remarks": " ".join(remarks)}
     sources = licence_table((arguments.text or work).parent / "SOURCES.md")
     card = write_card(out, float_folder, arguments.held_out, training, checkpoints, sources)

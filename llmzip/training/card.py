@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM
 
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import Shape, load_weights, read_config
+from llmzip.model_folder import open_model_folder
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.training.export import write_json
 from llmzip.training.rungs import START_TOKEN
@@ -116,7 +117,7 @@ def write_card(
     from llmzip.codec import compress, decompress
     from llmzip.predictors.exact import load_exact
 
-    shape, parameters, name = read_config(folder), load_weights(folder).parameter_count, training["name"]
+    shape, parameters, name = read_config(folder), open_model_folder(folder).parameter_count, training["name"]
     predictor = load_exact(folder, name)
     archive_bits: dict[str, float] = {}
     text_bytes, compress_seconds, decompress_seconds = 0, 0.0, 0.0

@@ -6,7 +6,6 @@ multiplied into the rows that follow them, as the engine does at load, and store
 also the output matrix: it is stored without the last norm, which the engine multiplies in before it rounds again.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from llmzip import model_folder
 from llmzip.engine.weights import SMALLEST_PEAK, WEIGHT_LIMIT, load_weights, read_config, read_tensors
 from llmzip.training.export import write_model
 
@@ -68,8 +68,7 @@ def store_small(source: Path, out: Path) -> None:
     """Reads the model in ``source`` and writes it to ``out``; raises ModelError where the engine cannot run it."""
     read_config(source)
     tensors = small_tensors(read_tensors(source))
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    config = {**config, "torch_dtype": "float32", "quantization_config": QUANTIZATION}
+    config = {**model_folder.read_config(source), "torch_dtype": "float32", "quantization_config": QUANTIZATION}
     write_model(tensors, config, out)
     for name in EVERYTHING_ELSE:
         if (source / name).exists() and source.resolve() != out.resolve():
