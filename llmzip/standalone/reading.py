@@ -120,6 +120,6 @@ def load_params(path: Path, *, threads: int = 0) -> ExactPredictor:
     tokens = tuple(joined[a:b] for a, b in zip(starts, starts[1:], strict=False))
     values = embedding.integers.astype(np.float32) * embedding.scale[:, None]
     fingerprint = header["fingerprint"].tobytes()
-    weights = Weights(shape, values, made, head, fingerprint, 0)
+    weights = Weights(shape, values, made, head, fingerprint)
     name = bytes(header["name"]).decode("utf-8", "replace")
     return ExactPredictor(ExactModel(weights), TokenNames(tokens), tokens, name, fingerprint, len(content), threads)
