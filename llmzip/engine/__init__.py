@@ -6,6 +6,9 @@ Three rules make it so (``docs/arithmetic.md`` gives the proofs):
 2. everything else is one IEEE-754 operation at a time (+ - * / sqrt, round half to even, max, compare);
 3. exp, sigmoid, sine and cosine are tables, computed in correctly rounded decimal arithmetic.
 
+Version 2, for models that were not trained for it, has wider inputs and more families: read ``families``,
+``rope_scaling``, ``wide_weights``, ``wide_ops`` (its arithmetic), ``wide_model``.
+
 Read ``tables``, ``weights``, ``array_ops`` (the arithmetic, in plain array code), ``compiled_ops`` (the same,
 fused and compiled), ``model`` (the layers). May import ``compiled``, ``errors`` and ``predictor``; only ``predictors``
 imports it.
