@@ -5,6 +5,7 @@ sequences (*streams*) in lockstep: one call gives the distributions of all of th
 """
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -95,6 +96,38 @@ class ModelPredictor(Predictor, Protocol):
 
     def start(self, streams: int) -> Context:
         """A context of ``streams`` streams that have seen nothing."""
+        ...
+
+
+@runtime_checkable
+class VersionedPredictor(Predictor, Protocol):
+    """A predictor that can be what it was in earlier versions of llmzip, so that their archives decode."""
+
+    @property
+    def memory_version(self) -> int:
+        """Which memory codes with it, see ``docs/memory.md``; part of the fingerprint."""
+        ...
+
+    @property
+    def first_state(self) -> Path | None:
+        """The file with what its memory knows before a text begins; None for the one that is shipped."""
+        ...
+
+    def as_of(self, fingerprint: bytes) -> "Predictor | None":
+        """The same predictor in the version whose fingerprint begins so; None where none does."""
+        ...
+
+
+@runtime_checkable
+class FrameEngine(Protocol):
+    """A predictor that codes whole frames itself, to the same bytes. It is asked before the codec goes step by step."""
+
+    def encode_tokens(self, tokens: NDArray[np.int64], streams: int, *, memory: bool, limit_bytes: int) -> bytes | None:
+        """The payload of [n] tokens, of kind 5 with ``memory``, else 1; None if it is larger than ``limit_bytes``."""
+        ...
+
+    def decode_tokens(self, payload: bytes, token_count: int, streams: int, *, memory: bool) -> NDArray[np.int64]:
+        """[token_count] tokens. Raises ArchiveError."""
         ...
 
 

@@ -5,18 +5,21 @@ import re
 import time
 import tracemalloc
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
+from conftest import CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
+import llmzip
 from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, End, Frame, read_info
 from llmzip.errors import ArchiveError, LlmzipError, ModelError, UnsupportedVersionError
 from llmzip.predictors.exact import ExactPredictor
 
-SPECIFICATION = Path(archive.__file__).with_name("ARCHIVE_FORMAT.md").read_text(encoding="utf-8")
+SPECIFICATION = (Path(llmzip.__file__).parent / "ARCHIVE_FORMAT.md").read_text(encoding="utf-8")
 
 
 def no_model(name: str) -> ExactPredictor:
@@ -134,7 +137,7 @@ def test_random_bytes_are_refused(tiny: ExactPredictor, data: bytes) -> None:
 
 
 def varint(value: int) -> bytes:
-    return archive._varint(value)
+    return archive.varint(value)
 
 
 HUGE = {
@@ -201,13 +204,15 @@ def test_a_search_for_frames_that_was_made_to_be_slow_ends(tiny: ExactPredictor)
 def test_a_payload_too_short_for_its_tokens_is_refused_before_the_model_runs(tiny: ExactPredictor) -> None:
     """A frame whose checks are right, made to keep a model of 4,096 tokens busy: 2^21 tokens from one byte."""
 
-    class Wide:
+    class Wide(CountingPredictor):
         name, fingerprint, vocabulary_size = "tiny", tiny.fingerprint, 4096
-        detokenize = None
+
+        def start(self, streams: int) -> NoReturn:
+            raise AssertionError("started")
 
     frame = archive.pack_frame(archive.MODEL, bytes(1 << 21), b"\x80", 1 << 21, 256)
     with pytest.raises(ArchiveError, match="too short"):
-        codec.decompress(archive.pack_header("tiny", tiny.fingerprint) + frame + b"\0", Wide())  # type: ignore[arg-type]
+        codec.decompress(archive.pack_header("tiny", tiny.fingerprint) + frame + b"\0", Wide())
 
 
 def test_a_newer_version_says_upgrade(small_archive: tuple[bytes, bytes], tiny: ExactPredictor) -> None:

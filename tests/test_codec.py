@@ -16,11 +16,12 @@ from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import archive, codec, coder, frames
+from llmzip import archive, blocks, codec, coder, frames
 from llmzip.archive import read_info
 from llmzip.codec import compress, compress_file, decompress, decompress_file, read_frame
 from llmzip.coder import ideal_bits
 from llmzip.errors import ArchiveError, PredictorMismatchError
+from llmzip.frames import block
 from llmzip.predictor import ExactContext, Predictor
 from llmzip.predictors import load_predictor
 from llmzip.predictors.exact import ExactPredictor, load_exact
@@ -146,28 +147,28 @@ def test_one_frame_can_be_read_alone(counting: CountingPredictor) -> None:
 
 def test_frames_end_at_lines_and_never_inside_a_character() -> None:
     text = ("Žluťoučký kůň\n" * 200).encode()
-    pieces = list(codec._cut(text, 100))
+    pieces = list(blocks.cut(text, 100))
     assert b"".join(pieces) == text and all(piece.endswith(b"\n") for piece in pieces)
     emoji = "🙂".encode() * 300
-    pieces = list(codec._cut(emoji, 401))
+    pieces = list(blocks.cut(emoji, 401))
     assert b"".join(pieces) == emoji and all(piece.decode() for piece in pieces)
-    assert b"".join(codec._cut(b"\x80" * 50, 7)) == b"\x80" * 50
+    assert b"".join(blocks.cut(b"\x80" * 50, 7)) == b"\x80" * 50
 
 
 def test_a_file_that_changes_its_language_gets_frames_of_several_kinds(
     counting: CountingPredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(codec, "SMALL_FRAME_BYTES", 4096)
+    monkeypatch.setattr(block, "SMALL_FRAME_BYTES", 4096)
     rng = np.random.default_rng(1)  # mostly one letter: half a bit each for a count, a whole bit for zstd
     skewed = np.where(rng.random(4096 * 3) < 0.93, 97, rng.integers(98, 105, 4096 * 3)).astype(np.uint8)
     data = rng.bytes(8192) + skewed.tobytes()
     # A model that cannot do with random bytes at all.
     monkeypatch.setattr(
         codec,
-        "encode_token_frame",
-        lambda piece, *rest, **_: None if piece[0] != 97 else frames.encode_token_frame(piece, *rest, memory=False),
+        "token_frame",
+        lambda piece, limit, **rest: None if piece[0] != 97 else frames.token_frame(piece, limit, **rest),
     )
-    packed = compress(data, counting)
+    packed = compress(data, counting, memory=False)
     (member,) = read_info(io.BytesIO(packed))
     assert {frame.kind for frame in member.frames} == {"stored", "model"}
     assert decompress(packed, counting) == data
@@ -194,7 +195,7 @@ def test_a_pipe_that_gives_little_at_a_time(counting: CountingPredictor) -> None
 
 
 def test_memory_does_not_grow_with_the_file(counting: CountingPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(codec, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 1 << 16)
 
     class Zeros(io.RawIOBase):
         left = 8 << 20
@@ -239,10 +240,11 @@ def _forced(data: bytes, predictor: Predictor, frame_bytes: int = 1 << 20) -> by
     )
     digest.update(data)
     for start in range(0, len(data), frame_bytes):
-        frame = frames.encode_token_frame(data[start : start + frame_bytes], predictor, 2, 1 << 30, memory=False)
+        piece = data[start : start + frame_bytes]
+        frame = frames.token_frame(piece, 1 << 30, predictor=predictor, streams=2, memory=False)
         assert frame is not None
-        packed += frame
-        sizes.append((len(frame), len(data[start : start + frame_bytes])))
+        packed += frame.record()
+        sizes.append((frame.info.archive_bytes, len(piece)))
     return packed + archive.pack_end(sizes, digest.digest())
 
 

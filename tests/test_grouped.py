@@ -8,8 +8,9 @@ from conftest import CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip import archive, coder, frames, grouped
+from llmzip import archive, coder, frames
 from llmzip.errors import ArchiveError
+from llmzip.frames import grouped
 from llmzip.predictor import FREQUENCY_TOTAL
 
 

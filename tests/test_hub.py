@@ -50,20 +50,18 @@ def gpt2(folders: Folders) -> HubPredictor:
     return load_hub(folders("gpt2"), "gpt2", threads=1)
 
 
-def model_bytes(predictor: Predictor, data: bytes, streams: int) -> bytes:
+def coded(predictor: Predictor, data: bytes, streams: int) -> archive.Frame:
     tokens = predictor.tokenize(data)
     streams = min(streams, len(tokens))
     payload = frames.encode_intervals(frames.token_intervals(tokens, predictor, streams), frames.Limit(1 << 30))
     assert payload is not None
-    return archive.pack_frame(archive.MODEL, data, payload, len(tokens), streams)
+    return archive.new_frame(archive.MODEL, data, payload, len(tokens), streams)
 
 
 def model_frame(predictor: HubPredictor, data: bytes, streams: int) -> tuple[bytes, archive.Frame]:
     """The header of an archive and a frame that the model coded, whatever other coding would be smaller."""
     fitted = predictor.fitted(len(data), streams)
-    record = archive.read_record(archive.ByteReader(io.BytesIO(model_bytes(fitted, data, streams))))
-    assert isinstance(record, archive.Frame)
-    return archive.pack_header(fitted.name, fitted.fingerprint, fitted.settings()), record
+    return archive.pack_header(fitted.name, fitted.fingerprint, fitted.settings()), coded(fitted, data, streams)
 
 
 def decode(header: bytes, frame: archive.Frame, predictor: HubPredictor) -> bytes:
@@ -133,10 +131,9 @@ def test_a_large_vocabulary_takes_two_symbols_a_token(folders: Folders) -> None:
     predictor.vocabulary_size, predictor.token_bytes = predictor.tokenizer.size, predictor.tokenizer.token_bytes
     data = b"in groups and back"
     fitted = predictor.fitted(len(data), 2)
-    packed = frames.encode_token_frame(data, fitted, 2, 1 << 20, memory=False)
-    assert packed is not None and packed[0] == archive.GROUPED
-    record = archive.read_record(archive.ByteReader(io.BytesIO(packed)))
-    assert isinstance(record, archive.Frame) and frames.decode_frame(record, lambda: fitted) == data
+    frame = frames.token_frame(data, 1 << 20, predictor=fitted, streams=2, memory=False)
+    assert frame is not None and frame.info.kind == "model in groups"
+    assert frames.decode_frame(frame, lambda: fitted) == data
 
 
 def test_what_each_kind_carries_from_step_to_step(folders: Folders) -> None:
@@ -294,7 +291,7 @@ def test_what_does_not_compute_the_same_twice_is_not_written(
         return logits + noise.standard_normal(logits.shape, np.float32), carried
 
     monkeypatch.setattr(hub.HubModel, "step", unsteady)
-    monkeypatch.setattr(codec, "_encode_block", lambda block, *_: [model_bytes(gpt2.fitted(len(block), 1), block, 1)])
+    monkeypatch.setattr(codec, "frames_of_block", lambda block, *_: [coded(gpt2.fitted(len(block), 1), block, 1)])
     with pytest.raises(RoundTripError, match="does not compute the same twice"):
         compress(b"the quick brown fox", gpt2)
     assert len(compress(b"the quick brown fox", gpt2, verify=False)) > 20

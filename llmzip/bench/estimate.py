@@ -8,8 +8,8 @@ import time
 from llmzip import archive, frames
 from llmzip.bench.modelled import Modelled, interval_microbits
 from llmzip.bench.results import MICROBITS, Row
-from llmzip.codec import FRAME_BYTES
 from llmzip.errors import UsageError
+from llmzip.frames import FRAME_BYTES
 from llmzip.predictor import FloatPredictor, Predictor
 
 SAMPLE_BYTES = 1 << 15

@@ -43,7 +43,7 @@ class Modelled:
             "predictor",
             {
                 "format_version": archive.FORMAT_VERSION,
-                "frame_bytes": codec.FRAME_BYTES,
+                "frame_bytes": frames.FRAME_BYTES,
                 **(predictor.description() if isinstance(predictor, FloatPredictor) else {}),
             },
             exact=not isinstance(predictor, FloatPredictor),

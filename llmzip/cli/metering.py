@@ -5,6 +5,7 @@ import it when they run. Only ``cli`` imports it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from threading import Lock
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from llmzip.archive import FrameInfo
 from llmzip.cli.progress import Report
+from llmzip.memory import MEMORY_VERSION
 from llmzip.predictor import (
     Context,
     ExactContext,
@@ -21,6 +23,7 @@ from llmzip.predictor import (
     PortablePredictor,
     Predictor,
     Score,
+    VersionedPredictor,
     WeightedContext,
 )
 
@@ -95,6 +98,21 @@ class MeteredPredictor:
     def token_bytes(self) -> tuple[bytes, ...]:
         """As the predictor's."""
         return self._predictor.token_bytes
+
+    @property
+    def memory_version(self) -> int:
+        """As the predictor's."""
+        return self._predictor.memory_version if isinstance(self._predictor, VersionedPredictor) else MEMORY_VERSION
+
+    @property
+    def first_state(self) -> Path | None:
+        """As the predictor's."""
+        return self._predictor.first_state if isinstance(self._predictor, VersionedPredictor) else None
+
+    def as_of(self, fingerprint: bytes) -> Predictor | None:
+        """As the predictor's, metered."""
+        earlier = self._predictor.as_of(fingerprint) if isinstance(self._predictor, VersionedPredictor) else None
+        return None if earlier is None else _metered(earlier, self._meter)
 
     def tokenize(self, data: bytes) -> NDArray[np.int64]:
         """As the predictor's; each frame that is encoded begins with it, so that the one before it is done."""
@@ -182,7 +200,10 @@ def metered(
     bytes_per_token: for decoding, where it follows from the archive; for encoding it follows from the text. verified:
     whether the codec decodes what it encodes with a float predictor.
     """
-    meter = _Meter(report, bytes_per_token, verified=verified)
+    return _metered(predictor, _Meter(report, bytes_per_token, verified=verified))
+
+
+def _metered(predictor: Predictor, meter: _Meter) -> Predictor:
     if isinstance(predictor, FloatPredictor):
         return _metered_float(predictor, meter)
     if isinstance(predictor, ModelPredictor):

@@ -13,8 +13,9 @@ HERE = Path(__file__).resolve().parent
 if __name__ == "__main__":
     text = (HERE.parent / "text").read_bytes()[:400]
     predictor = load_hub(HERE.parent / "model", "golden", threads=1).made_portable().fitted(len(text), 3)
-    frame = frames.encode_token_frame(text, predictor, 3, 1 << 20, memory=False)
-    assert frame is not None
+    made = frames.token_frame(text, 1 << 20, predictor=predictor, streams=3, memory=False)
+    assert made is not None
+    frame = made.record()
     header = archive.pack_header(predictor.name, predictor.fingerprint, predictor.settings())
     with (HERE / "v3-portable.llmz").open("xb") as file:
         file.write(header + frame + archive.pack_end([(len(frame), len(text))], b""))

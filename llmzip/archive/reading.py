@@ -1,150 +1,37 @@
-"""Reads and writes the archive format, and knows no model: see ``ARCHIVE_FORMAT.md``, which this file follows.
+"""Reads records: everything that comes from a file is checked here before anything is allocated or decoded.
 
-Everything that comes from a file is checked here before anything is allocated or decoded. May import ``errors``.
+May import ``blocks``, ``errors`` and ``format`` beside it.
 """
 
 import binascii
-import errno
-import hashlib
-import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from llmzip.archive.format import (
+    END,
+    END_WITH_INDEX,
+    FINGERPRINT_BYTES,
+    FLOAT_PREFIX,
+    FORMAT_VERSION,
+    KINDS,
+    MAGIC,
+    MAXIMUM_FRAME_BYTES,
+    MAXIMUM_FRAMES,
+    MAXIMUM_MODEL_FRAME_BYTES,
+    MAXIMUM_PAYLOAD_BYTES,
+    MAXIMUM_SETTINGS_BYTES,
+    MAXIMUM_STREAMS,
+    READABLE_VERSIONS,
+    TOKEN_KINDS,
+    ArchiveInfo,
+    Frame,
+    FrameInfo,
+)
+from llmzip.blocks import read_some
 from llmzip.errors import ArchiveError, UnsupportedVersionError
-
-SUFFIX = ".llmz"
-MAGIC = b"\xf8lz"
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
-FINGERPRINT_BYTES = 6
-
-FLOAT_PREFIX = "float/"
-"""Begins the names of predictors whose arithmetic depends on the machine: their headers have a field of settings."""
-MAXIMUM_SETTINGS_BYTES = 1024
-
-MODEL, ZSTD, STORED, END, END_WITH_INDEX, MODEL_AND_MEMORY, MEMORY = 1, 2, 3, 0, 4, 5, 6
-GROUPED, PORTABLE = 16, 17
-KINDS = {MODEL: "model", ZSTD: "zstd", STORED: "stored", MODEL_AND_MEMORY: "model+memory", MEMORY: "memory"} | {
-    GROUPED: "model in groups",
-    PORTABLE: "portable model",
-}
-TOKEN_KINDS = (MODEL, MODEL_AND_MEMORY, MEMORY, GROUPED, PORTABLE)
-"""Kinds of frames whose payload codes tokens."""
-
-MAXIMUM_FRAME_BYTES = 1 << 24
-MAXIMUM_MODEL_FRAME_BYTES = 1 << 21
-MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
-MAXIMUM_STREAMS = 256
-MAXIMUM_FRAMES = 1 << 24
-
-
-@dataclass(frozen=True)
-class FrameInfo:
-    """Where a frame lies and what it says of itself; the last two are 0 unless its payload codes tokens."""
-
-    kind: str
-    offset: int
-    header_bytes: int
-    payload_bytes: int
-    original_bytes: int
-    token_count: int = 0
-    streams: int = 0
-
-    @property
-    def archive_bytes(self) -> int:
-        """Bytes of the frame in the archive."""
-        return self.header_bytes + self.payload_bytes
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame with its payload, whose check has been made."""
-
-    info: FrameInfo
-    payload: bytes
-    content_check: int
-
-
-@dataclass(frozen=True)
-class ArchiveInfo:
-    """One member of an archive file."""
-
-    predictor_name: str
-    fingerprint: bytes
-    format_version: int
-    offset: int
-    header_bytes: int
-    trailer_bytes: int
-    frames: tuple[FrameInfo, ...]
-    settings: bytes = b""
-    """Of a float predictor; what they mean is known to it alone."""
-
-    @property
-    def original_bytes(self) -> int:
-        """Bytes that the member decodes to."""
-        return sum(frame.original_bytes for frame in self.frames)
-
-    @property
-    def archive_bytes(self) -> int:
-        """Bytes of the whole member."""
-        return self.header_bytes + self.trailer_bytes + sum(frame.archive_bytes for frame in self.frames)
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value >= 0x80:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def pack_header(predictor_name: str, fingerprint: bytes, settings: bytes = b"") -> bytes:
-    """The header of a member. ``fingerprint`` is cut to its first 6 bytes; ``settings``: of float predictors only."""
-    name = predictor_name.encode()
-    if not 1 <= len(name) <= 255:
-        raise ValueError(f"a predictor name of {len(name)} bytes does not fit the format")
-    head = MAGIC + bytes((FORMAT_VERSION, len(name))) + name + fingerprint[:FINGERPRINT_BYTES]
-    if predictor_name.startswith(FLOAT_PREFIX):
-        if len(settings) > MAXIMUM_SETTINGS_BYTES:
-            raise ValueError(f"settings of {len(settings)} bytes do not fit the format")
-        head += _varint(len(settings)) + settings
-    return head + struct.pack("<H", binascii.crc_hqx(head, 0))
-
-
-def pack_frame(kind: int, original: bytes, payload: bytes, token_count: int = 0, streams: int = 0) -> bytes:
-    """A whole frame. ``kind`` is one of KINDS."""
-    fields = bytes((kind,)) + _varint(len(original)) + _varint(len(payload))
-    if kind in TOKEN_KINDS:
-        fields += _varint(token_count) + _varint(streams)
-    check = zlib.crc32(payload, zlib.crc32(fields))
-    return fields + struct.pack("<II", check, zlib.crc32(original)) + payload
-
-
-def pack_end(frame_sizes: list[tuple[int, int]], digest: bytes) -> bytes:
-    """The end of a member. ``frame_sizes``: (archive bytes, original bytes) of every frame."""
-    if len(frame_sizes) <= 1:
-        return bytes((END,))
-    fields = bytes((END_WITH_INDEX,)) + _varint(len(frame_sizes))
-    fields += b"".join(_varint(size) for size, _ in frame_sizes) + b"".join(_varint(size) for _, size in frame_sizes)
-    fields += digest
-    return fields + struct.pack("<II", zlib.crc32(fields), len(fields) + 8)
-
-
-def new_digest() -> "hashlib.blake2b":
-    """The running digest of a member's original bytes."""
-    return hashlib.blake2b(digest_size=8)
-
-
-def read_some(source: BinaryIO, size: int) -> bytes:
-    """Up to ``size`` bytes, none only at the end. BlockingIOError where a source that does not wait has nothing yet."""
-    data: bytes | None = source.read(size)
-    if data is None:
-        raise BlockingIOError(errno.EAGAIN, "the source is not ready and does not wait: make it a blocking one")
-    return data
 
 
 class ByteReader:
@@ -320,74 +207,3 @@ def read_members(source: BinaryIO) -> Iterator[ArchiveInfo]:
 def read_info(source: BinaryIO) -> list[ArchiveInfo]:
     """What is in an archive file, one entry a member. Loads no model. Raises ArchiveError, UnsupportedVersionError."""
     return list(read_members(source))
-
-
-def find_index(source: BinaryIO, size: int) -> dict[int, int]:
-    """For recovery: original bytes of every frame of the last member, by offset; empty if its index is not whole."""
-    if size < 4:
-        return {}
-    source.seek(size - 4)
-    (length,) = struct.unpack("<I", source.read(4))
-    if not 1 <= length <= size:
-        return {}
-    source.seek(size - length)
-    try:
-        end = read_record(ByteReader(source))
-    except ArchiveError:
-        return {}
-    if not isinstance(end, End) or not end.digest:
-        return {}
-    offset, offsets = size - length - sum(end.archive_sizes), {}
-    for archive_size, original_size in zip(end.archive_sizes, end.original_sizes, strict=True):
-        offsets[offset] = original_size
-        offset += archive_size
-    return {**offsets, size - length: 0}
-
-
-def _is_whole(reader: ByteReader, first_byte: int) -> bool:
-    """Whether a header, frame or index with that first byte lies whole at the reader's position."""
-    try:
-        if first_byte == MAGIC[0]:
-            read_header(reader)
-        else:
-            read_record(reader)
-    except (ArchiveError, UnsupportedVersionError):
-        return False
-    return True
-
-
-def is_record_at(source: BinaryIO, place: int) -> bool:
-    """Whether a whole header, frame or end record lies there; a short end counts only before a header or nothing."""
-    source.seek(place)
-    short_end, beginning = bytes((END,)), source.read(1 + len(MAGIC))
-    if beginning[:1] in (b"", short_end):
-        return beginning in (short_end, short_end + MAGIC)
-    source.seek(place)
-    return _is_whole(ByteReader(source, place), beginning[0])
-
-
-def find_next_record(source: BinaryIO, start: int, size: int) -> int:
-    """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
-
-    For recovery where no index helps: tries every byte. Gives up (``size``) once it has read
-    64 times the file, which only an archive made for that purpose brings about.
-    """
-    reach = MAXIMUM_PAYLOAD_BYTES + 64
-    budget = 64 * (size + reach)
-    while start < size:
-        source.seek(start)
-        data = source.read(2 * reach)
-        view = io.BytesIO(data)
-        # A record that begins in the first half lies whole in what was read, or the file ends before it does.
-        for offset in range(min(reach, len(data))):
-            if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
-                continue
-            view.seek(offset)
-            reader = ByteReader(view, start + offset)
-            if _is_whole(reader, data[offset]):
-                return start + offset
-            budget -= reader.position - start - offset
-            if budget < 0:
-                return size
-        start += reach
-    return size

@@ -2,7 +2,7 @@
 
 With one symbol a token, each of V tokens has at least 2^-24, so V / 2^24 of every distribution is given away: 0.013
 bits a token at 151,936, a seventh of what text costs that a model foresees. With two, it is the square root of V.
-Integers throughout. May import ``coder``, ``predictor`` and ``errors``; ``frames`` imports it.
+Integers throughout. May import ``coder``, ``predictor`` and ``errors``; ``tokens`` and ``choice`` beside it import it.
 """
 
 import numpy as np
