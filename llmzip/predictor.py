@@ -39,15 +39,6 @@ class Context(Protocol):
         ...
 
 
-@runtime_checkable
-class UnroundedContext(Protocol):
-    """A context that can say what its distributions were before they were rounded. Only the bench asks."""
-
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """-log2 of each token's probability, [streams, n], for tokens [streams, n], which are then seen."""
-        ...
-
-
 class Predictor(Protocol):
     """What an archive names: a tokenizer, loaded and constant. With no more than this, memory alone predicts."""
 
@@ -159,6 +150,37 @@ class FloatPredictor(ModelPredictor, Protocol):
 
     def restored(self, settings: bytes) -> "FloatPredictor":
         """The same predictor as it was when it gave ``settings``. PredictorMismatchError where this cannot be."""
+        ...
+
+
+@runtime_checkable
+class LogitPredictor(ModelPredictor, Protocol):
+    """A predictor that shows its model's logits: to measure, never to code, for they may differ in the last digits."""
+
+    @property
+    def model_size(self) -> int:
+        """Tokens below it are the model's; those from it on are bytes that it has no token for."""
+        ...
+
+    def logits(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """The logits before each of [streams, n] tokens, many positions at once: rows, positions and their logits.
+
+        Logits are [rows, positions, width], log-probabilities in nats up to a constant; the positions of each row come
+        in order. ``width`` is at least ``model_size``: outputs beyond it have a share, but no token.
+        """
+        ...
+
+
+@runtime_checkable
+class TaughtPredictor(LogitPredictor, FloatPredictor, Protocol):
+    """A float predictor that can say what its logits come to in a frame."""
+
+    def frequencies(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """[n, vocabulary] int64, as ``Context.next_frequencies``, of logits [n, width]."""
+        ...
+
+    def weights(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        """[n, vocabulary] int64, as ``WeightedContext.next_weights``, of logits [n, width]."""
         ...
 
 

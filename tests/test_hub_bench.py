@@ -55,11 +55,12 @@ def test_rows_with_their_waterfalls(codec: Modelled, folder: Path) -> None:
     assert sum(row.waterfall_microbits.values()) == 8 * row.archive_bytes * MICROBITS
     assert row.ideal_microbits is not None and row.ideal_microbits < 8 * row.archive_bytes * MICROBITS
     precision, model = row.waterfall_microbits["precision"], row.waterfall_microbits["model"]
-    assert 0 < abs(precision) < model / 1000
+    assert 0 < abs(precision) < model / 100
     portable = measure_row(Modelled(load_hub(folder, "x", threads=1).made_portable()), SHORT, "text", explain=True)
     assert portable.waterfall_microbits is not None
     assert portable.waterfall_microbits["model"] == pytest.approx(model, rel=1e-3)
-    assert 20 * abs(precision) < portable.waterfall_microbits["precision"] < model / 20
+    rounding = portable.waterfall_microbits["precision"] - precision  # both save the share of outputs without a token
+    assert 0 < rounding < model / 20
 
 
 def test_the_waterfall_of_model_and_memory(folder: Path) -> None:
@@ -72,7 +73,7 @@ def test_the_waterfall_of_model_and_memory(folder: Path) -> None:
     packed += archive.pack_frame(archive.MODEL_AND_MEMORY, LONG, payload, len(tokens), 2) + archive.pack_end([], b"")
     terms = waterfall(packed, LONG, predictor, {})
     assert sum(terms.values()) == 8 * len(packed) * MICROBITS
-    assert 0 < abs(terms["precision"]) < terms["model"] / 1000 and terms["memory"] < -terms["model"] / 10
+    assert 0 < abs(terms["precision"]) < terms["model"] / 100 and terms["memory"] < -terms["model"] / 10
     decided = terms["model"] + terms["precision"] + terms["cold_start"] + terms["memory"]
     assert decided == interval_microbits(iter(decisions))
 

@@ -12,7 +12,8 @@ from llmzip.archive import Frame
 from llmzip.bench.modelled import as_it_wrote, frames_of, ideal_microbits, interval_microbits
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
 from llmzip.coder import IdealBits
-from llmzip.predictor import ModelPredictor, Predictor, UnroundedContext
+from llmzip.predictor import LogitPredictor, ModelPredictor, Predictor
+from llmzip.scoring import stream_bits
 
 COLD_TOKENS = 512
 """Tokens at the beginning of a stream whose cost is compared with and without a past, which is as long."""
@@ -82,15 +83,6 @@ def _cost(predictor: ModelPredictor, table: NDArray[np.int64], first: int) -> in
 
 def unrounded_microbits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> int | None:
     """What the tokens would cost under probabilities that were not rounded; None where the predictor cannot say."""
-    context = predictor.start(streams)
-    if not isinstance(context, UnroundedContext):
+    if not isinstance(predictor, LogitPredictor):
         return None
-    parts, bits = np.array_split(tokens, streams), 0.0
-    table = np.zeros((streams, len(parts[0])), np.int64)
-    counts = np.zeros(table.shape, bool)
-    for row, part in enumerate(parts):
-        table[row, : len(part)], counts[row, : len(part)] = part, True
-    for first in range(0, table.shape[1], COLD_TOKENS):
-        columns = slice(first, first + COLD_TOKENS)
-        bits += float(context.unrounded_bits(table[:, columns])[counts[:, columns]].sum())
-    return round(bits * MICROBITS)
+    return round(stream_bits(tokens, predictor, streams) * MICROBITS)

@@ -131,22 +131,16 @@ class ExactStreams:
         both = self._outputs(tokens, interval)
         return both[:, :, 0], both[:, :, 1]
 
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[streams, n] float64: -log2 p of each token by a softmax in float64 of the logits. To measure, never to code.
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[streams, n, vocabulary] float32 before each of [streams, n] tokens, which are then seen. Never to code."""
 
-        tokens: [streams, n] int64, which are then seen. Differs in the last digits between machines.
-        """
+        def logits(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
+            found: NDArray[np.float32] = self._model.backend.numpy(
+                self._model.ops(0).scaled(y, factor, self._model.head)
+            )
+            return found
 
-        def bits(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-            backend, head = self._model.backend, self._model.head
-            logits = backend.numpy(self._model.ops(0).scaled(y, factor, head)).astype(np.float64)
-            logits -= logits.max(axis=1, keepdims=True)
-            own = logits[np.arange(len(chosen)), chosen]
-            cost: NDArray[np.float64] = (np.log(np.exp(logits).sum(axis=1)) - own) / np.log(2)
-            return cost[:, None]
-
-        result: NDArray[np.float64] = self._outputs(tokens, bits)[:, :, 0]
-        return result
+        return self._outputs(tokens, logits)
 
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         def scored(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.int16]:

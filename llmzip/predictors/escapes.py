@@ -4,13 +4,10 @@ A fixed share of every distribution goes to the escapes, the rest is scaled in w
 exact. May import ``predictor`` and the modules beside it.
 """
 
-import math
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Score, UnroundedContext
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Score
 from llmzip.predictors.guarded_tokenizer import BYTES, GuardedTokenizer
 
 ESCAPE_SHARE = 64
@@ -27,19 +24,10 @@ def scaled(cumulative: NDArray[np.int64], index: NDArray[np.int64], size: int) -
     return bound
 
 
-def unrounded_bits(bits: NDArray[np.float64], escaped: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """-log2 of the probabilities, unrounded, of tokens that cost ``bits`` under the model alone, or are escapes."""
-    left = 1 - BYTES * ESCAPE_SHARE / FREQUENCY_TOTAL
-    return np.where(escaped, -math.log2(ESCAPE_SHARE / FREQUENCY_TOTAL), bits - math.log2(left))
-
-
-class _Streams(ExactContext, UnroundedContext, Protocol): ...
-
-
 class EscapedStreams:
     """See ``llmzip.predictor.ExactContext``."""
 
-    def __init__(self, streams: _Streams, tokenizer: GuardedTokenizer) -> None:
+    def __init__(self, streams: ExactContext, tokenizer: GuardedTokenizer) -> None:
         self._inner, self._tokenizer = streams, tokenizer
 
     @property
@@ -66,10 +54,6 @@ class EscapedStreams:
         escaped = tokens >= size
         start = FREQUENCY_TOTAL - BYTES * ESCAPE_SHARE + (tokens - size) * ESCAPE_SHARE
         return np.where(escaped, start, first), np.where(escaped, ESCAPE_SHARE, end - first)
-
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        bits = self._inner.unrounded_bits(self._tokenizer.known(tokens))
-        return unrounded_bits(bits, tokens >= self._tokenizer.model_size)
 
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         if (tokens < self._tokenizer.model_size).all():

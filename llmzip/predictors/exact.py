@@ -4,7 +4,7 @@ May import ``model_folder``, ``engine``, ``memory`` (for the fingerprint), ``pre
 the tokenizers beside it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 STREAMS_WORTH_A_THREAD = 8
+
+LOGITS_AT_ONCE = 1 << 22
+"""Numbers in float32 that are shown together: 16 MiB."""
 
 
 class Workers:
@@ -80,9 +83,9 @@ class ThreadedStreams:
         results = self._workers.run([partial(group.intervals, part) for group, part in self._deal(tokens)])
         return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
 
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        results = self._workers.run([partial(group.unrounded_bits, part) for group, part in self._deal(tokens)])
-        return np.concatenate(results)
+    def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
+        """[streams, n, vocabulary] before each of [streams, n] tokens, which are then seen."""
+        return np.concatenate(self._workers.run([partial(group.logits, part) for group, part in self._deal(tokens)]))
 
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         return np.concatenate(self._workers.run([partial(g.scores, part, score) for g, part in self._deal(tokens)]))
@@ -133,9 +136,25 @@ class ExactPredictor:
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         return self._tokenizer.detokenize(tokens)
 
-    def start(self, streams: int) -> ExactContext:
+    @property
+    def model_size(self) -> int:
+        return self._tokenizer.model_size if isinstance(self._tokenizer, GuardedTokenizer) else self.vocabulary_size
+
+    def logits(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """See ``llmzip.predictor.LogitPredictor``."""
+        known = self._tokenizer.known(tokens) if isinstance(self._tokenizer, GuardedTokenizer) else tokens
+        streams, (rows, length) = self._threaded(len(tokens)), tokens.shape
+        step = max(1, LOGITS_AT_ONCE // (rows * self.vocabulary_size))
+        for first in range(0, length, step):
+            part = slice(first, min(first + step, length))
+            yield slice(0, rows), part, streams.logits(known[:, part])
+
+    def _threaded(self, streams: int) -> ThreadedStreams:
         groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
-        threaded = ThreadedStreams(groups, self._workers)
+        return ThreadedStreams(groups, self._workers)
+
+    def start(self, streams: int) -> ExactContext:
+        threaded = self._threaded(streams)
         if isinstance(self._tokenizer, GuardedTokenizer) and self._tokenizer.has_escapes:
             return EscapedStreams(threaded, self._tokenizer)
         return threaded

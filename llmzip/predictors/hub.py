@@ -22,7 +22,6 @@ from llmzip.memory import first_state
 from llmzip.model_folder import ModelFolder, open_model_folder
 from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
-from llmzip.predictors.escapes import unrounded_bits as escaped_bits
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
 
@@ -94,7 +93,8 @@ class HubContext:
 
     def __init__(self, predictor: "HubPredictor", streams: int) -> None:
         self.streams = streams
-        self._tokenizer, self._model, self._arithmetic = predictor.tokenizer, predictor.model, predictor.arithmetic
+        self._predictor, self._tokenizer = predictor, predictor.tokenizer
+        self._model, self._arithmetic = predictor.model, predictor.arithmetic
         # What each row has seen since its window began.
         self._seen = np.full((self._arithmetic.batch, 1), self._model.start_token, np.int64)
         self._all, self._carried = self._model.step(self._seen, None, self._arithmetic.threads)
@@ -105,27 +105,10 @@ class HubContext:
         return self._all[: self.streams]
 
     def next_frequencies(self) -> NDArray[np.int64]:
-        from llmzip.predictors.float_tables import frequencies
-
-        tokenizer = self._tokenizer
-        return frequencies(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
+        return self._predictor.frequencies(self.logits)
 
     def next_weights(self) -> NDArray[np.int64]:
-        from llmzip.predictors.float_tables import weights
-
-        tokenizer = self._tokenizer
-        return weights(self.logits, tokenizer.model_size, escapes=tokenizer.has_escapes)
-
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """-log2 of each token's probability before it is rounded, [streams, n]; tokens [streams, n] are then seen."""
-        tokenizer, bits = self._tokenizer, np.empty(tokens.shape)
-        for position, column in enumerate(tokens.T):
-            logits = self.logits[:, : tokenizer.model_size].astype(np.float64)
-            logits -= logits.max(1, keepdims=True)
-            own = logits[np.arange(self.streams), tokenizer.known(column)]
-            bits[:, position] = (np.log(np.exp(logits).sum(1)) - own) / math.log(2)
-            self.append(column)
-        return escaped_bits(bits, tokens >= tokenizer.model_size) if tokenizer.has_escapes else bits
+        return self._predictor.weights(self.logits)
 
     def append(self, tokens: NDArray[np.int64]) -> None:
         model, window, carried = self._model, self._arithmetic.window, self._carried
@@ -192,6 +175,39 @@ class HubPredictor:
 
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes:
         return self.tokenizer.detokenize(tokens)
+
+    @property
+    def model_size(self) -> int:
+        return self.tokenizer.model_size
+
+    def frequencies(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        from llmzip.predictors.float_tables import frequencies
+
+        return frequencies(logits, self.tokenizer.model_size, escapes=self.tokenizer.has_escapes)
+
+    def weights(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        from llmzip.predictors.float_tables import weights
+
+        return weights(logits, self.tokenizer.model_size, escapes=self.tokenizer.has_escapes)
+
+    def logits(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        """See ``llmzip.predictor.LogitPredictor``: runs over the windows of ``HubContext``, some rows at a time."""
+        known, window, length = (
+            self.tokenizer.known(tokens),
+            self.arithmetic.window or self.model.window,
+            tokens.shape[1],
+        )
+        first, seen = 0, np.full((len(tokens), 1), self.model.start_token, np.int64)
+        while first < length:
+            count = length - first if not window else min(length - first, window - seen.shape[1] + 1)
+            fed = np.concatenate((seen, known[:, first : first + count - 1]), 1)
+            rows = max(1, _TAUGHT_NUMBERS // (fed.shape[1] * self.model.width))
+            for row in range(0, len(tokens), rows):
+                found = self.model.all_logits(fed[row : row + rows], self.arithmetic.threads)[:, -count:]
+                yield slice(row, row + rows), slice(first, first + count), found
+            first += count
+            seen = np.concatenate((fed[:, :1], fed[:, 1:], known[:, first - 1 : first]), 1)[:, -(window // 2) :]
+            seen = np.concatenate((fed[:, :1], seen), 1)
 
     def start(self, streams: int) -> HubContext:
         if streams > self.arithmetic.batch:
@@ -314,19 +330,8 @@ class PortableHubPredictor(HubPredictor):
         return _Logits(self.start(streams), self.tokenizer)
 
     def teach(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
-        """Runs over the windows of ``HubContext``, some rows at a time."""
-        known, window, length = self.tokenizer.known(tokens), self.arithmetic.window, tokens.shape[1]
-        first, seen = 0, np.full((len(tokens), 1), self.model.start_token, np.int64)
-        while first < length:
-            count = length - first if not window else min(length - first, window - seen.shape[1] + 1)
-            fed = np.concatenate((seen, known[:, first : first + count - 1]), 1)
-            rows = max(1, _TAUGHT_NUMBERS // (fed.shape[1] * self.model.width))
-            for row in range(0, len(tokens), rows):
-                logits = self.model.all_logits(fed[row : row + rows], self.arithmetic.threads)[:, -count:]
-                yield slice(row, row + rows), slice(first, first + count), _with_escapes(logits, self.tokenizer)
-            first += count
-            seen = np.concatenate((fed[:, :1], fed[:, 1:], known[:, first - 1 : first]), 1)[:, -(window // 2) :]
-            seen = np.concatenate((fed[:, :1], seen), 1)
+        for rows, positions, logits in self.logits(tokens):
+            yield rows, positions, _with_escapes(logits, self.tokenizer)
 
     def fitted(self, original_bytes: int, streams: int | None) -> "PortableHubPredictor":
         fitted = super().fitted(original_bytes, streams)
