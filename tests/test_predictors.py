@@ -1,8 +1,11 @@
 """One contract for every predictor: what the codec relies on, and what an archive's promise rests on."""
 
+import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +13,14 @@ from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmzip import archive, frames
+from llmzip.codec import compress, decompress
 from llmzip.errors import ModelError
-from llmzip.memory import first_state
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor
-from llmzip.predictors import ADAPTIVE, embedded_rungs, load_embedded, load_predictor
-from llmzip.predictors.exact import ExactPredictor, group_sizes
+from llmzip.memory import first_state, kernels
+from llmzip.memory.mixing import constant_state
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor, VersionedPredictor
+from llmzip.predictors import ADAPTIVE, embedded_rungs, load_embedded, load_predictor, versions
+from llmzip.predictors.exact import ExactPredictor, group_sizes, load_exact
 
 RUNGS = [card.name for card in embedded_rungs()]
 HOSTILE = [
@@ -162,3 +168,47 @@ def test_adaptive_loads_no_weights() -> None:
         "assert not {'numba', 'llmzip.engine.model'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_folder_with_its_own_first_state_decodes_its_archives_for_ever(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a later llmzip would be: what it ships has changed, the folder has not."""
+    own = tmp_path / "own"
+    shutil.copytree(model_folder, own)
+    tokens = load_exact(own, "own", threads=1).token_bytes
+    states = {}
+    for name, alone in (("model", False), ("alone", True)):
+        state = constant_state(len(tokens), alone=alone)
+        states[name] = state._replace(final_weights=state.final_weights + 4096)
+    first_state.write(states, tokens, kernels.WEIGHT_SETS, own / first_state.FOLDER_NAME)
+    predictor = load_exact(own, "own", threads=1)
+    data = SAMPLE.encode() * 20
+    packed = compress(data, predictor)
+    assert predictor.fingerprint != load_exact(model_folder, "own", threads=1).fingerprint
+    assert packed != compress(data, load_exact(model_folder, "own", threads=1))
+    shipped = tmp_path / "shipped.zst"
+    first_state.write(states, (*tokens, b"other"), kernels.WEIGHT_SETS, shipped)
+    monkeypatch.setattr(first_state, "PATH", shipped)
+    later = load_exact(own, "own", threads=1)
+    assert later.fingerprint == predictor.fingerprint
+    assert decompress(packed, later) == data
+
+
+def test_the_version_of_the_memory_is_in_every_fingerprint(model_folder: Path) -> None:
+    tokens = load_exact(model_folder, "tiny", threads=1).token_bytes
+    assert len({first_state.identity(tokens, version) for version in (1, 2, 3)}) == 3
+    assert first_state.identity(tokens, 1) == first_state.digest(tokens)  # archives of then did not say it
+
+
+def test_a_predictor_can_be_what_it_was(monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:
+    monkeypatch.setattr(versions, "READABLE_MEMORY_VERSIONS", (1, 77))
+    monkeypatch.setattr(versions.Versioned, "memory_version", 77)
+    for now in (load_exact(model_folder, "tiny", threads=1), load_predictor("adaptive", threads=1)):
+        assert isinstance(now, VersionedPredictor) and now.memory_version == 77
+        known = dict(now._fingerprints)
+        then = now.as_of(known[1][:6])
+        assert isinstance(then, VersionedPredictor) and then.memory_version == 1 and then.fingerprint == known[1]
+        assert now.fingerprint == known[77] != known[1] and now.as_of(b"nobody") is None
+        header = archive.read_header(archive.ByteReader(io.BytesIO(archive.pack_header(now.name, known[1]))))
+        assert frames.opener(header, lambda name, now=now: now)().fingerprint == known[1]  # type: ignore[misc]

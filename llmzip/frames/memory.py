@@ -5,6 +5,7 @@ The memory itself is ``llmzip.memory``. Compiled code is imported when it runs: 
 
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from llmzip.frames.coding import (
 )
 from llmzip.frames.tokens import SCORE_POSITIONS, detokenized
 from llmzip.parallel import ahead
-from llmzip.predictor import Context, ExactContext, FrameEngine, ModelPredictor, Predictor, Score
+from llmzip.predictor import Context, ExactContext, FrameEngine, ModelPredictor, Predictor, Score, VersionedPredictor
 
 if TYPE_CHECKING:
     from llmzip.memory.mixing import Memory, Vocabulary
@@ -34,16 +35,21 @@ _ALONE_POSITIONS = 4096
 
 
 @lru_cache(maxsize=4)
-def _vocabulary(token_bytes: tuple[bytes, ...]) -> "Vocabulary":
+def _kept_vocabulary(token_bytes: tuple[bytes, ...], first_state: Path | None) -> "Vocabulary":
     from llmzip.memory.mixing import Vocabulary
 
-    return Vocabulary(token_bytes)
+    return Vocabulary(token_bytes, first_state)
+
+
+def _vocabulary(predictor: Predictor) -> "Vocabulary":
+    first_state = predictor.first_state if isinstance(predictor, VersionedPredictor) else None
+    return _kept_vocabulary(predictor.token_bytes, first_state)
 
 
 def _memory(predictor: Predictor, token_count: int, streams: int, *, alone: bool) -> "Memory":
     from llmzip.memory.mixing import Memory
 
-    return Memory(_vocabulary(predictor.token_bytes), token_count, streams, alone=alone)
+    return Memory(_vocabulary(predictor), token_count, streams, alone=alone)
 
 
 def memory_intervals(tokens: NDArray[np.int64], predictor: Predictor, streams: int, *, alone: bool) -> Intervals:
@@ -53,7 +59,7 @@ def memory_intervals(tokens: NDArray[np.int64], predictor: Predictor, streams: i
         for first in range(0, table.shape[1], _ALONE_POSITIONS):
             yield memory.intervals(table[:, first : first + _ALONE_POSITIONS])
         return
-    context, score = with_model(predictor).start(streams), _vocabulary(predictor.token_bytes).odds
+    context, score = with_model(predictor).start(streams), _vocabulary(predictor).odds
     scored = _model_odds(context, score, table)
     for part, odds in scored if predictor.threads == 1 else ahead(scored):
         yield memory.intervals(part, odds)

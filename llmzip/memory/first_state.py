@@ -2,7 +2,7 @@
 
 All embedded rungs share that tokenizer, and this file; it changes probabilities, so ``digest`` belongs in a predictor's
 fingerprint. Any other tokenizer starts from the constants in ``mixing``. Integers only. Does not load compiled code.
-May import nothing of ours; imported by ``mixing``, ``predictors`` and ``training``.
+May import ``errors``; imported by ``mixing``, ``predictors`` and ``training``.
 """
 
 import hashlib
@@ -17,8 +17,14 @@ import zstandard
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from llmzip.errors import ModelError
+from llmzip.memory import MEMORY_VERSION
+
 PATH = Path(__file__).with_suffix(".safetensors.zst")
 """Made by ``python -m llmzip.training.memory``; see ``docs/training.md``. Compressed, since a receiver must hold it."""
+
+FOLDER_NAME = "memory.safetensors.zst"
+"""What the file is called in a model's own folder, so that the folder decodes its archives for ever."""
 
 _MAXIMUM_BYTES = 1 << 22
 
@@ -57,38 +63,68 @@ def _token_digest(token_bytes: Sequence[bytes]) -> bytes:
 
 @cache
 def _content(path: Path) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(path.read_bytes(), max_output_size=_MAXIMUM_BYTES)
+    try:
+        return zstandard.ZstdDecompressor().decompress(path.read_bytes(), max_output_size=_MAXIMUM_BYTES)
+    except (OSError, zstandard.ZstdError):
+        raise _unusable(path) from None
 
 
 @cache
 def _tensors(path: Path) -> dict[str, NDArray[np.generic]]:
-    return {
-        name: np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
-        for name, entry in safetensors.deserialize(_content(path))
-    }
+    try:
+        found = {
+            name: np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in safetensors.deserialize(_content(path))
+        }
+    except (safetensors.SafetensorError, KeyError, ValueError):
+        raise _unusable(path) from None
+    if "tokens" not in found:
+        raise _unusable(path)
+    return found
+
+
+def _unusable(path: Path) -> ModelError:
+    return ModelError(f"{path} is not a memory's first state: take the model's folder again, or remove the file")
+
+
+def in_folder(folder: Path) -> Path | None:
+    """The first state that lies in a model's folder; None where there is none, and the shipped one counts."""
+    path = folder / FOLDER_NAME
+    return path if path.is_file() else None
 
 
 @lru_cache(maxsize=8)
-def _is_for(token_bytes: tuple[bytes, ...]) -> bool:
-    return _tensors(PATH)["tokens"].tobytes() == _token_digest(token_bytes)
+def _is_for(token_bytes: tuple[bytes, ...], path: Path) -> bool:
+    return _tensors(path)["tokens"].tobytes() == _token_digest(token_bytes)
 
 
-def digest(token_bytes: Sequence[bytes]) -> bytes:
-    """SHA-256 of the first state of a tokenizer with these tokens; nothing where it is not learnt but constant."""
-    return hashlib.sha256(_content(PATH)).digest() if _is_for(tuple(token_bytes)) else b""
+def digest(token_bytes: Sequence[bytes], path: Path | None = None) -> bytes:
+    """SHA-256 of the first state of a tokenizer with these tokens; nothing where it is not learnt but constant.
+
+    path: where it lies, the shipped one if left out. ModelError where the file there is none.
+    """
+    path = path or PATH
+    return hashlib.sha256(_content(path)).digest() if _is_for(tuple(token_bytes), path) else b""
 
 
-def stored_bytes(token_bytes: Sequence[bytes]) -> int:
+def identity(token_bytes: Sequence[bytes], version: int = MEMORY_VERSION, path: Path | None = None) -> bytes:
+    """What of the memory belongs in a fingerprint: its version and first state. Version 1 did not say its number."""
+    return (b"" if version == 1 else f"memory {version} ".encode()) + digest(token_bytes, path)
+
+
+def stored_bytes(token_bytes: Sequence[bytes], path: Path | None = None) -> int:
     """What a receiver must hold of a learnt first state for these tokens."""
-    return PATH.stat().st_size if _is_for(tuple(token_bytes)) else 0
+    path = path or PATH
+    return path.stat().st_size if _is_for(tuple(token_bytes), path) else 0
 
 
-def learnt_state(token_bytes: Sequence[bytes], *, alone: bool) -> FirstState | None:
+def learnt_state(token_bytes: Sequence[bytes], *, alone: bool, path: Path | None = None) -> FirstState | None:
     """The first state learnt for these tokens, with a model or without (``alone``); None where there is none."""
-    if not _is_for(tuple(token_bytes)):
+    path = path or PATH
+    if not _is_for(tuple(token_bytes), path):
         return None
     prefix = "alone." if alone else "model."
-    file = {name.removeprefix(prefix): value for name, value in _tensors(PATH).items() if name.startswith(prefix)}
+    file = {name.removeprefix(prefix): value for name, value in _tensors(path).items() if name.startswith(prefix)}
     sets, nodes = file["weights"].astype(np.int32) * UNIT, file["nodes"].astype(np.int32) * NODE_UNIT
     weights = np.zeros((2, len(nodes), sets.shape[1]), np.int32)
     weights[0, : len(sets) - 1] = sets[:-1]

@@ -7,6 +7,7 @@ each is known to all that follow. May import the rest of ``memory``, ``coder``, 
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +38,9 @@ _NO_WORDS = np.zeros(0, np.uint32)
 class Vocabulary:
     """The tree and the byte strings of a tokenizer's tokens, in the form that the kernels read."""
 
-    def __init__(self, token_bytes: Sequence[bytes]) -> None:
-        self._token_bytes = token_bytes
+    def __init__(self, token_bytes: Sequence[bytes], first_state: Path | None = None) -> None:
+        """``first_state``: the file of the model's own folder, None for the one that is shipped."""
+        self._token_bytes, self._first_state = token_bytes, first_state
         self.size = len(token_bytes)
 
     @cached_property
@@ -60,7 +62,8 @@ class Vocabulary:
 
     def first_state(self, *, alone: bool) -> FirstState:
         """What a memory begins with: learnt for the tokenizer of the embedded rungs, constant for any other."""
-        return learnt_state(self._token_bytes, alone=alone) or constant_state(self.size, alone=alone)
+        learnt = learnt_state(self._token_bytes, alone=alone, path=self._first_state)
+        return learnt or constant_state(self.size, alone=alone)
 
     def odds(self, frequencies: NDArray[np.int64], tokens: NDArray[np.int64]) -> NDArray[np.int16]:
         """[n, depth]: a model's log-odds on the way to each token. frequencies: [n, vocabulary]; tokens: [n]."""

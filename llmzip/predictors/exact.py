@@ -22,6 +22,7 @@ from llmzip.predictor import ExactContext, Score
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.predictors.escapes import EscapedStreams
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
+from llmzip.predictors.versions import Versioned
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,7 @@ class Tokenizer(Protocol):
     def detokenize(self, tokens: NDArray[np.int64]) -> bytes: ...
 
 
-class ExactPredictor:
+class ExactPredictor(Versioned):
     """See ``llmzip.predictor.ModelPredictor``; its contexts are ``ExactContext``."""
 
     def __init__(
@@ -118,13 +119,15 @@ class ExactPredictor:
         tokenizer: Tokenizer,
         token_bytes: tuple[bytes, ...],
         name: str,
-        digest: bytes,
+        fingerprint_of: Callable[[int], bytes],
         size: int,
         threads: int,
+        first_state: Path | None = None,
     ) -> None:
+        """``fingerprint_of`` and ``first_state``: see ``Versioned``."""
+        super().__init__(fingerprint_of, first_state)
         self._model, self._tokenizer, self._workers = model, tokenizer, Workers(threads)
         self.name = name
-        self.fingerprint = digest
         self.parameter_bytes = size
         self.threads = self._workers.threads
         self.vocabulary_size = len(token_bytes)
@@ -192,9 +195,14 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
         )
     nameless = max(weights.shape.vocabulary_size - tokenizer.size, 0)
     token_bytes = (*tokenizer.token_bytes, *[b""] * nameless)
-    digest = tokenizer.fingerprint(weights.digest + first_state.digest(token_bytes))
-    size = model_folder.open_model_folder(folder).receiver_bytes + first_state.stored_bytes(token_bytes)
-    return ExactPredictor(ExactModel(weights, engine), tokenizer, token_bytes, name, digest, size, threads)
+    own = first_state.in_folder(folder)
+
+    def fingerprint_of(version: int) -> bytes:
+        return tokenizer.fingerprint(weights.digest + first_state.identity(token_bytes, version, own))
+
+    size = model_folder.open_model_folder(folder).receiver_bytes + first_state.stored_bytes(token_bytes, own)
+    model = ExactModel(weights, engine)
+    return ExactPredictor(model, tokenizer, token_bytes, name, fingerprint_of, size, threads, own)
 
 
 def _read_tokenizer(folder: Path) -> ByteTokenizer | GuardedTokenizer:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from llmzip.parallel import usable_cores
 from llmzip.predictor import FLOAT_PREFIX
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub_model import DTYPES, ENVIRONMENT, HubModel, has_device, read_tokenizer
+from llmzip.predictors.versions import Versioned
 
 HUB_VERSION = 1
 """Part of every fingerprint: raise it with any change of tokens or windows."""
@@ -88,6 +90,9 @@ def _unusable(error: ValueError) -> PredictorMismatchError:
     )
 
 
+Made = TypeVar("Made", bound="HubPredictor")
+
+
 class HubContext:
     """Streams as the rows of one batch, the rest of it padded; see ``llmzip.predictor.WeightedContext``."""
 
@@ -124,7 +129,7 @@ class HubContext:
         self._all, self._carried = model.step(fed, carried, self._arithmetic.threads)
 
 
-class HubPredictor:
+class HubPredictor(Versioned):
     """See ``llmzip.predictor.FloatPredictor``."""
 
     threads = 1
@@ -135,18 +140,19 @@ class HubPredictor:
         folder: ModelFolder,
         tokenizer: GuardedTokenizer,
         name: str,
-        fingerprint: bytes,
+        fingerprint_of: Callable[[int], bytes],
         load: Callable[[str, str], HubModel],
         arithmetic: Arithmetic,
         asked_device: str | None = None,
     ) -> None:
-        self._folder, self.tokenizer, self.name, self.fingerprint = folder, tokenizer, name, fingerprint
+        super().__init__(fingerprint_of, first_state.in_folder(folder.path))
+        self._folder, self.tokenizer, self.name, self._fingerprint_of = folder, tokenizer, name, fingerprint_of
         self._load, self.arithmetic, self._asked_device = load, arithmetic, asked_device
         self.parameter_bytes = (
             folder.weight_bytes
             + (folder.path / "config.json").stat().st_size
             + tokenizer.stored_bytes
-            + first_state.stored_bytes(tokenizer.token_bytes)
+            + first_state.stored_bytes(tokenizer.token_bytes, self.first_state)
         )
         self.vocabulary_size = tokenizer.size
         self.token_bytes = tokenizer.token_bytes
@@ -157,9 +163,15 @@ class HubPredictor:
     def made_portable(self) -> "PortableHubPredictor":
         """The same model for portable archives."""
         device = replace(self.arithmetic, device=self._asked_device or "cpu")
-        return PortableHubPredictor(
-            self._folder, self.tokenizer, self.name, self.fingerprint, self._load, device, self._asked_device
+        return self._like(PortableHubPredictor, device)
+
+    def _like(self, kind: "type[Made]", arithmetic: Arithmetic) -> "Made":
+        """The same model and memory as another kind of predictor, or with other settings."""
+        made = kind(
+            self._folder, self.tokenizer, self.name, self._fingerprint_of, self._load, arithmetic, self._asked_device
         )
+        made.memory_version = self.memory_version
+        return made
 
     @property
     def most_streams(self) -> int:
@@ -256,9 +268,7 @@ class HubPredictor:
             raise ModelError(f"{batch} streams of {self.name} need more than {CACHE_LIMIT_BYTES >> 30} GiB of cache")
 
     def _with(self, arithmetic: Arithmetic) -> "HubPredictor":
-        made = type(self)(
-            self._folder, self.tokenizer, self.name, self.fingerprint, self._load, arithmetic, self._asked_device
-        )
+        made = self._like(type(self), arithmetic)
         if (arithmetic.dtype, arithmetic.device) == (self.arithmetic.dtype, self.arithmetic.device):
             made.__dict__["model"] = self.model
         return made
@@ -380,16 +390,7 @@ class PortableHubPredictor(HubPredictor):
 
     def restored(self, settings: bytes) -> "HubPredictor":
         if not settings.startswith(PORTABLE_MARK.encode()):
-            plain = HubPredictor(
-                self._folder,
-                self.tokenizer,
-                self.name,
-                self.fingerprint,
-                self._load,
-                self.arithmetic,
-                self._asked_device,
-            )
-            return plain.restored(settings)
+            return self._like(HubPredictor, self.arithmetic).restored(settings)
         try:
             mark, dtype, window, units = settings.decode("ascii").split(";")
             arithmetic = replace(self.arithmetic, dtype=dtype, window=int(window), batch=1)
@@ -431,9 +432,13 @@ def load_hub(
     check_dtype(dtype)
     folder = open_model_folder(path)
     tokenizer = read_tokenizer(folder)
-    hasher = folder.digest()
-    hasher.update(f"hub {HUB_VERSION}".encode() + first_state.digest(tokenizer.token_bytes))
-    fingerprint = first_state.add_tokens(hasher, tokenizer.token_bytes).digest()
+    own, of_folder = first_state.in_folder(folder.path), folder.digest()
+
+    def fingerprint_of(version: int) -> bytes:
+        hasher = of_folder.copy()
+        hasher.update(f"hub {HUB_VERSION}".encode() + first_state.identity(tokenizer.token_bytes, version, own))
+        return first_state.add_tokens(hasher, tokenizer.token_bytes).digest()
+
     models: dict[tuple[str, str], HubModel] = {}
 
     def load(dtype: str, device: str) -> HubModel:
@@ -444,4 +449,4 @@ def load_hub(
         return models[dtype, device]
 
     arithmetic = Arithmetic(dtype, device or "cpu", 1, 0, min(threads or usable_cores(), MOST_THREADS))
-    return HubPredictor(folder, tokenizer, FLOAT_PREFIX + name, fingerprint, load, arithmetic, device)
+    return HubPredictor(folder, tokenizer, FLOAT_PREFIX + name, fingerprint_of, load, arithmetic, device)
