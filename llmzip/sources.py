@@ -22,6 +22,8 @@ IGNORE_NAME = ".llmzipignore"
 class Sources:
     """What was found: ``files`` in order, each once. Sentences say what was left out, and what could not be read."""
 
+    named: tuple[Path, ...]
+    """What was asked for: files and folders."""
     files: list[Path] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -32,6 +34,10 @@ class Sources:
         """Raises what was found first that makes no sense to begin with: UsageError or CorpusError."""
         if self.refused is not None:
             raise self.refused
+        if not self.files:
+            listed = ", ".join(map(str, self.named)) or "the request"
+            reason = self.unreadable[0] if self.unreadable else f"no files in {listed}"
+            raise CorpusError(f"{reason}: name a folder that holds some, or fetch a corpus first")
 
 
 def find_sources(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> Sources:
@@ -41,8 +47,8 @@ def find_sources(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) ->
     below the named one. Below a folder, hidden entries and links to folders are left out, and so is what its
     ``.llmzipignore`` says, by the same patterns.
     """
-    found, seen, named = Sources(), set[str](), [Path(path) for path in paths]
-    for path in named:
+    found, seen = Sources(tuple(Path(path) for path in paths)), set[str]()
+    for path in found.named:
         for file in _expanded(path, tuple(exclude), found):
             real = os.path.realpath(file)
             if real not in seen:
@@ -50,11 +56,6 @@ def find_sources(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) ->
                 found.files.append(file)
             else:
                 found.left_out.append(f"{file}: it is taken once, though it is named more than once")
-    if not found.files and found.refused is None:
-        reason = (
-            found.unreadable[0] if found.unreadable else f"no files in {', '.join(map(str, named)) or 'the request'}"
-        )
-        found.refused = CorpusError(f"{reason}: name a folder that holds some, or fetch a corpus first")
     return found
 
 

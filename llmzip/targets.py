@@ -25,13 +25,13 @@ def check_targets(targets: Iterable[_Name], inputs: Iterable[_Name] = ()) -> Non
     """Raises UsageError for a target that cannot be written, or that must not be.
 
     The name is too long, its folder is missing or cannot be written, it is a folder, two targets are one file, or it
-    is one of the inputs: by any spelling, symbolic or hard link.
+    is one of the inputs: by any spelling, symbolic or hard link. Of an input that is a folder, all files are inputs.
     """
     inputs, seen = list(inputs), list[_Name]()
     for target in targets:
         _check_place(target)
         for other in inputs:
-            if is_same_file(target, other):
+            if is_same_file(target, other) or _is_file_below(target, other):
                 raise UsageError(f"{target} is read by this command: write to another file")
         for other in seen:
             if os.path.realpath(target) == os.path.realpath(other) or is_same_file(target, other):
@@ -59,6 +59,12 @@ def _check_place(target: _Name) -> None:
         raise UsageError(f"{name} cannot be written: its folder does not exist")
     if not is_special(name) and not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{name} cannot be written: its folder does not allow it")
+
+
+def _is_file_below(target: _Name, folder: _Name) -> bool:
+    if not (os.path.isfile(target) and os.path.isdir(folder)):
+        return False
+    return Path(os.path.realpath(target)).is_relative_to(os.path.realpath(folder))
 
 
 def is_same_file(one: _Name, other: _Name) -> bool:

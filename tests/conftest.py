@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from llmzip.predictors.exact import ExactPredictor, load_exact
+
+if TYPE_CHECKING:
+    from commands import Terminal
 
 hypothesis.settings.register_profile("default", deadline=None, max_examples=40)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=1000)
@@ -158,3 +162,23 @@ class CountingPredictor:
 @pytest.fixture(scope="session")
 def counting() -> CountingPredictor:
     return CountingPredictor()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one text, which has a time and a mode of its own."""
+    from commands import TEXT
+
+    (tmp_path / "a.txt").write_bytes(TEXT)
+    (tmp_path / "a.txt").chmod(0o640)
+    os.utime(tmp_path / "a.txt", (1e9, 1e9))
+    return tmp_path
+
+
+@pytest.fixture
+def terminal() -> "Terminal":
+    if os.name != "posix":
+        pytest.skip("there are no pseudo-terminals")
+    from commands import Terminal
+
+    return Terminal()

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from llmzip.bench import corpus
-from llmzip.bench.corpus import corpus_files, fetch, open_address, read_manifest
+from llmzip.bench.corpus import corpus_sources, fetch, open_address, read_manifest
 from llmzip.errors import CorpusError
 
 TEXT = b"It was the best of times.\n" * 2000
@@ -361,37 +361,26 @@ def write_tree(folder: Path, *names: str) -> None:
         path.write_text(name)
 
 
-def test_corpus_files_of_a_folder(tmp_path: Path) -> None:
-    write_tree(tmp_path, "b/z", "b/a", "a.txt", "Z", ".hidden", ".git/x", "b/.fetch-x/packed", "b/README.md")
-    names = [path.relative_to(tmp_path).as_posix() for path in corpus_files([tmp_path])]
-    assert names == ["Z", "a.txt", "b/README.md", "b/a", "b/z"]
-
-
-def test_corpus_files_leaves_out_what_describes_a_corpora_folder(tmp_path: Path) -> None:
-    write_tree(tmp_path, "manifest.toml", "README.md", "a.txt", "b/README.md")
-    names = [path.relative_to(tmp_path).as_posix() for path in corpus_files([tmp_path])]
+def test_sources_leave_out_what_describes_a_corpora_folder(tmp_path: Path) -> None:
+    write_tree(tmp_path, "manifest.toml", "README.md", "a.txt", "b/README.md", "b/.fetch-x/packed")
+    names = [path.relative_to(tmp_path).as_posix() for path in corpus_sources([tmp_path]).files]
     assert names == ["a.txt", "b/README.md"]
+    assert corpus_sources([tmp_path / "README.md"]).files  # whoever names it wants it
 
 
-def test_corpus_files_keeps_what_is_named_and_counts_nothing_twice(tmp_path: Path) -> None:
-    write_tree(tmp_path, ".hidden", "a.txt", "b.txt")
-    named = [tmp_path / "b.txt", tmp_path / ".hidden"]
-    assert corpus_files([*named, tmp_path]) == [*named, tmp_path / "a.txt"]
-
-
-def test_corpus_files_does_not_follow_links_to_folders(tmp_path: Path) -> None:
+def test_sources_do_not_follow_links_to_folders(tmp_path: Path) -> None:
     write_tree(tmp_path, "a.txt")
     try:
         (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     except OSError:
         pytest.skip("this system lets this user make no links")
-    assert corpus_files([tmp_path]) == [tmp_path / "a.txt"]
+    assert corpus_sources([tmp_path]).files == [tmp_path / "a.txt"]
 
 
-def test_corpus_files_of_nothing(tmp_path: Path) -> None:
+def test_sources_of_nothing(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="absent does not exist"):
-        corpus_files([tmp_path / "absent"])
+        corpus_sources([tmp_path / "absent"]).check()
     with pytest.raises(CorpusError, match="no files in .*: name a folder that holds some"):
-        corpus_files([tmp_path])
+        corpus_sources([tmp_path]).check()
     with pytest.raises(CorpusError, match="no files in the request"):
-        corpus_files([])
+        corpus_sources([]).check()

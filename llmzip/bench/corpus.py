@@ -1,8 +1,8 @@
-"""Finds the files to measure: expands folders, and fetches the public corpora that the manifest describes.
+"""Finds the files to measure, and fetches the public corpora that the manifest describes.
 
 Nothing that was downloaded is unpacked before its size and SHA-256 are the manifest's, and no unpacked file
 appears in its place before its own are. Shows nothing: a progress bar is an ``opener`` whose response counts
-what is read. Measures nothing. May import ``errors``; ``bench`` and ``cli`` import it.
+what is read. Measures nothing. May import ``sources`` and ``errors``; ``bench`` and ``cli`` import it.
 """
 
 import bz2
@@ -16,7 +16,7 @@ import tomllib
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from llmzip.errors import CorpusError
+from llmzip.sources import Sources, find_sources
 
 MANIFEST_NAME = "manifest.toml"
 TIMEOUT_SECONDS = 60.0
@@ -87,39 +88,15 @@ _ONE_FILE_OPENERS: dict[str, Callable[[IO[bytes]], AbstractContextManager[Readab
 _UNPACK_WAYS = {*_ONE_FILE_OPENERS, "zip", "tar.gz"}
 
 
-def corpus_files(paths: list[Path]) -> list[Path]:
-    """The files to measure: each path itself, or every file below it, sorted by name, each once.
+def corpus_sources(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> Sources:
+    """The files to measure, as ``find_sources`` finds them, but not manifest and README of a corpora folder."""
+    found = find_sources(paths, exclude=exclude)
 
-    Below a folder, hidden entries and links to folders are left out, as are the manifest and the README of a
-    corpora folder. Raises CorpusError where a path does not exist or nothing is left.
-    """
-    files: list[Path] = []
-    for path in paths:
-        try:
-            if path.is_dir():
-                files.extend(_files_below(path))
-            elif path.exists():
-                files.append(path)
-            else:
-                raise CorpusError(f"{path} does not exist: name files or folders that do")
-        except OSError as error:
-            raise CorpusError(f"{path} cannot be read ({error}): change its permissions or leave it out") from error
-    if not files:
-        listed = ", ".join(map(str, paths)) or "the request"
-        raise CorpusError(f"no files in {listed}: name a folder that holds some, or fetch a corpus first")
-    return list(dict.fromkeys(files))
+    def describes(file: Path) -> bool:
+        return file.name in _DESCRIPTIONS and file.with_name(MANIFEST_NAME).is_file() and file not in found.named
 
-
-def _files_below(folder: Path) -> Iterator[Path]:
-    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
-    is_corpora_folder = any(entry.name == MANIFEST_NAME for entry in entries)
-    for entry in entries:
-        if entry.name.startswith(".") or (is_corpora_folder and entry.name in _DESCRIPTIONS):
-            continue
-        if entry.is_file():
-            yield entry
-        elif entry.is_dir() and not entry.is_symlink():
-            yield from _files_below(entry)
+    found.files = [file for file in found.files if not describes(file)]
+    return found
 
 
 def read_manifest(path: Path | None = None) -> tuple[CorpusDownload, ...]:

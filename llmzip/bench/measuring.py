@@ -7,14 +7,14 @@ and what lies below it; ``cli`` imports it.
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from llmzip import coder
 from llmzip.bench.codecs import DEFAULT_CODECS, Codec, classical_codec
-from llmzip.bench.corpus import corpus_files
+from llmzip.bench.corpus import corpus_sources
 from llmzip.bench.estimate import SAMPLE_BYTES, estimate_row
 from llmzip.bench.kinds import kind_of
 from llmzip.bench.modelled import Modelled, frames_of, ideal_microbits, modelled
@@ -25,6 +25,7 @@ from llmzip.bench.waterfall import waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
 from llmzip.predictor import Predictor
 from llmzip.predictors import DEFAULT_RUNG
+from llmzip.sources import Sources, read_regular
 
 WARM_UP_BYTES = 1 << 14
 
@@ -139,30 +140,54 @@ class FoundFile:
 
     def data(self) -> bytes:
         """Its content. Raises CorpusError where that is not what it was."""
-        data = _content(self.path)
+        try:
+            data = read_regular(self.path)
+        except OSError as error:
+            raise CorpusError(f"{self.path} cannot be read any more ({error.strerror}): begin again") from None
         if hashlib.sha256(data).hexdigest() != self.measured.sha256:
             raise CorpusError(f"{self.path} has changed since the bench began: begin again")
         return data
 
 
-def found_files(paths: Sequence[str | Path]) -> list[FoundFile]:
-    """The files to measure, without empty ones, which have no bits per byte. Raises CorpusError if none is left."""
-    roots = [Path(path) for path in paths]
-    full = [(path, data) for path in corpus_files(roots) if (data := _content(path))]
-    if not full:
-        raise CorpusError("all files are empty: name others")
-    names = _without_common_folder([path for path, _ in full])
+def found_files(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> list[FoundFile]:
+    """The files to measure. Raises CorpusError where one cannot be read, UsageError where one is no regular file.
+
+    exclude: patterns of the shell for what is left out, as in ``find_sources``.
+    """
+    sources = corpus_sources(paths, exclude=exclude)
+    files = files_to_measure(sources)
+    if sources.unreadable:
+        raise CorpusError(f"{sources.unreadable[0]}: correct that, or leave it out")
+    return files
+
+
+def files_to_measure(sources: Sources) -> list[FoundFile]:
+    """Those that can be read and hold something; ``sources`` then says what is left out or unreadable besides.
+
+    An empty file has no bits per byte. Raises CorpusError if none is left.
+    """
+    sources.check()
+    found = [(path, size, digest) for path in sources.files for size, digest in _identity(path, sources)]
+    if not found:
+        raise CorpusError(f"{(sources.unreadable or ['all files are empty'])[0]}: name others")
+    names = _without_common_folder([path for path, _, _ in found])
     return [
-        FoundFile(MeasuredFile(name, kind_of(path, roots), len(data), hashlib.sha256(data).hexdigest()), path)
-        for name, (path, data) in zip(names, full, strict=True)
+        FoundFile(MeasuredFile(name, kind_of(path, list(sources.named)), size, digest), path)
+        for name, (path, size, digest) in zip(names, found, strict=True)
     ]
 
 
-def _content(path: Path) -> bytes:
+def _identity(path: Path, sources: Sources) -> Iterator[tuple[int, str]]:
+    """Size and SHA-256, if there are any."""
     try:
-        return path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read ({error.strerror}): correct that, or leave it out") from None
+        sources.unreadable.append(f"{path}: it cannot be read ({error.strerror})")
+        return
+    if data:
+        yield len(data), hashlib.sha256(data).hexdigest()
+    else:
+        sources.left_out.append(f"{path}: it is empty and left out")
 
 
 def _without_common_folder(paths: list[Path]) -> list[str]:

@@ -27,7 +27,7 @@ def _number(help: str) -> typer.models.OptionInfo:
     return option
 
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="MODEL", hidden=True)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", hidden=True)]
 Parameters = Annotated[float | None, _number("Account for a model of so many parameters, such as 7e9.")]
 BytesPerParameter = Annotated[float | None, _number("Bytes that a parameter takes as stored; 2 unless given.")]
 ReceiverBytes = Annotated[float | None, _number("All that a receiver must hold, if more than the parameters.")]

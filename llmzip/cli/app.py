@@ -1,11 +1,17 @@
 """The commands, gathered into one Typer app. Only ``cli.main`` imports it."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from llmzip.archive import FORMAT_VERSION
 from llmzip.cli import account, bench, compare, compress, corpora, decompress, export, heatmap, info, models
+from llmzip.cli.command import Command
+from llmzip.cli.habits import with_command
+from llmzip.cli.messages import complain
+from llmzip.errors import LlmzipError
 
 EXIT_CODES = """\b
 Exit codes, of several files the worst:
@@ -17,7 +23,27 @@ Exit codes, of several files the worst:
   130  interrupted
 """
 
+
+class Program(TyperGroup):
+    """All commands: finds out which is meant, and ends each with its exit code and one line."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As usual, with the command that was left out."""
+        piped = not any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+        return super().parse_args(ctx, with_command(args, piped=piped))
+
+    def invoke(self, ctx: Any) -> Any:
+        """As usual; an error becomes a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # nobody reads any more: nothing is said
+        except (LlmzipError, OSError, MemoryError) as error:
+            raise typer.Exit(complain(error)) from None
+
+
 app = typer.Typer(
+    cls=Program,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
@@ -49,13 +75,13 @@ def llmzip(
 
 
 app.command(cls=compress.LevelCommand, short_help="Compress files.")(compress.compress)
-app.command(short_help="Decompress archives.")(decompress.decompress)
-app.command(short_help="Decode and check, write nothing.")(decompress.test)
-app.command(short_help="Show where an archive's bytes went.")(info.info)
-app.command(short_help="List the embedded models.")(models.models)
-app.command(short_help="Write a model as two files.")(export.export)
-app.command(short_help="Measure models and classical codecs.")(bench.bench)
-app.command(short_help="Compare two results of bench.")(compare.compare)
-app.command(short_help="Show what models cost, and what training amounts to.")(account.account)
-app.command(short_help="Colour a text by what each token costs.")(heatmap.heatmap)
+app.command(cls=Command, short_help="Decompress archives.")(decompress.decompress)
+app.command(cls=Command, short_help="Decode and check, write nothing.")(decompress.test)
+app.command(cls=Command, short_help="Show where an archive's bytes went.")(info.info)
+app.command(cls=Command, short_help="List the embedded models.")(models.models)
+app.command(cls=Command, short_help="Write a model as two files.")(export.export)
+app.command(cls=Command, short_help="Measure models and classical codecs.")(bench.bench)
+app.command(cls=Command, short_help="Compare two results of bench.")(compare.compare)
+app.command(cls=Command, short_help="Show what models cost, and what training amounts to.")(account.account)
+app.command(cls=Command, short_help="Colour a text by what each token costs.")(heatmap.heatmap)
 app.add_typer(corpora.app, name="corpora", short_help="List and fetch public corpora.")

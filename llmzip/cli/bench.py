@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline
+from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline, parse_exports
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Device, Dtype, Exact, Float, Json, Offline, Portable, Quiet, Threads, chosen_arithmetic
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
-from llmzip.targets import write_text
+from llmzip.targets import check_targets, remove_old, write_text
 
 if TYPE_CHECKING:
     from llmzip.bench.results import Results
 
-Paths = Annotated[list[Path], typer.Argument(metavar="PATH", hidden=True)]
+Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", hidden=True)]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="MODEL", help="As for compress; may be given several times."),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help='Leave files out, such as "*.png"; may be given several times. See .llmzipignore.',
+    ),
 ]
 Codecs = Annotated[
     list[str] | None,
@@ -35,19 +43,20 @@ CodecFile = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="Score models without writing archives: estimates.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Show where the bits of each model's archives go.")]
 Files = Annotated[bool, typer.Option("--files", help="Show every file, not only kinds of files.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.")]
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.")]
 Resume = Annotated[
     Path | None, typer.Option("--resume", metavar="FILE", help="Keep the rows of earlier results that still hold.")
 ]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
 Html = Annotated[
-    Path | None, typer.Option("--html", metavar="FILE", help="Write a page with charts that opens without a network.")
+    str | None, typer.Option("--html", metavar="FILE", help="Write a page with charts that opens without a network.")
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print a line of comma-separated values for each row.")]
 
 
 def bench(
     paths: Paths,
+    exclude: Exclude = None,
     models: Models = None,
     codecs: Codecs = None,
     codec_file: CodecFile = None,
@@ -75,6 +84,15 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
+    from llmzip.bench.corpus import corpus_sources
+
+    targets = parse_exports(exports)
+    sources = corpus_sources(paths, exclude=exclude or ())
+    export_paths = [path for _, path in targets]
+    read = [*sources.files, *filter(None, (codec_file, None if update_baseline else check)), *(models or ())]
+    written = [*filter(None, (output, html, check if update_baseline else None)), *export_paths]
+    check_targets(written, read)
+    remove_old(export_paths)  # an old one would look as if this run had ended well
     if quick and explain:
         raise UsageError("--explain takes an archive apart, and --quick writes none: leave one out")
     if quick and portable:
@@ -82,12 +100,9 @@ def bench(
     arithmetic = chosen_arithmetic(exact=exact, as_float=as_float, portable=portable)
     if as_json + markdown + as_csv > 1:
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
-    for target in filter(None, (output, html)):
-        if not target.absolute().parent.is_dir():
-            raise UsageError(f"{target} cannot be written: its folder does not exist")
     if check is not None and (quick or resume is not None):
         raise UsageError("--check compares sizes measured now: leave out --quick and --resume")
-    gate = Gate(check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=exports)
+    gate = Gate(check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=targets)
     if html is not None:
         from llmzip.bench.pages import require
 
@@ -95,16 +110,16 @@ def bench(
 
     from llmzip.bench.codecs import DEFAULT_CODECS
     from llmzip.bench.external import read_external_codecs
-    from llmzip.bench.measuring import Bench, all_codecs, found_files
+    from llmzip.bench.measuring import Bench, all_codecs, files_to_measure
     from llmzip.bench.modelled import modelled
     from llmzip.cli.bench_progress import measure_all
     from llmzip.predictors import DEFAULT_RUNG
 
     earlier = _earlier(resume)
     external = read_external_codecs(codec_file) if codec_file else []
-    found = found_files(paths)
-    if not quiet:
-        _name_empty(paths)
+    found = files_to_measure(sources)
+    for line in [*sources.unreadable, *([] if quiet else sources.left_out)]:
+        say(f"llmzip: {shown(line)}")
     make = partial(modelled, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline)
     classical = [*(codecs or DEFAULT_CODECS), *external]
     measured = all_codecs(models or [DEFAULT_RUNG], classical, make=make)
@@ -116,6 +131,9 @@ def bench(
         if not quiet:
             say(f"llmzip: {kept} of {len(earlier.rows)} earlier rows are kept")
     results, code = measure_all(work, output, show=is_watched(quiet=quiet))
+    if sources.unreadable:
+        say(f"llmzip: {len(sources.unreadable)} of what was named could not be read and is in no figure")
+        code = code or 1
     if as_json:
         typer.echo(results.to_json(), nl=False)
     elif results.rows:
@@ -127,7 +145,7 @@ def bench(
     if not code:
         code = gate.conclude(results)
     elif check is not None:
-        say(f"llmzip: {shown(str(check))} was not compared: correct what failed first")
+        say(f"llmzip: {shown(check)} was not compared: correct what failed first")
     if code:
         raise typer.Exit(code)
 
@@ -152,11 +170,3 @@ def _earlier(path: Path | None) -> "Results | None":
 
     remedy = "leave --resume out to begin"
     return None if path is None else Results.from_json(read_bytes(path, remedy=remedy), str(path))
-
-
-def _name_empty(paths: list[Path]) -> None:
-    from llmzip.bench.corpus import corpus_files
-
-    for file in corpus_files(paths):
-        if file.is_file() and not file.stat().st_size:
-            say(f"llmzip: {shown(str(file))}: it is empty and left out")

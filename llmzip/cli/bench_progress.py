@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 from llmzip.bench.codecs import Codec
 from llmzip.bench.measuring import Bench, FoundFile, warm_up
@@ -26,7 +25,7 @@ SAVE_SECONDS = 10.0
 Report = Callable[[str, int], None]
 
 
-def measure_all(bench: Bench, output: Path | None, *, show: bool) -> tuple[Results, int]:
+def measure_all(bench: Bench, output: str | None, *, show: bool) -> tuple[Results, int]:
     """Measures what is pending: all that is finished, saved whatever happens, and the exit code."""
     pending, code, saved = bench.pending(), 0, time.monotonic()
     try:

@@ -17,6 +17,7 @@ from llmzip.cli.gating import (
 )
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Json
+from llmzip.targets import check_targets, remove_old
 
 if TYPE_CHECKING:
     from llmzip.bench.gate import CodecComparison, Comparison
@@ -37,6 +38,9 @@ def compare(
     from llmzip.bench import gate
 
     targets = parse_exports(exports)
+    export_paths = [path for _, path in targets]
+    check_targets(export_paths, [before, after])
+    remove_old(export_paths)  # an old one would look as if this comparison had ended well
     allowed = None if tolerance is None else gate.parse_tolerance(tolerance)
     measured = read_side(after)
     comparison = gate.compare(read_side(before), measured, tolerance=allowed, across_models=across_models)

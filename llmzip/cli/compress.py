@@ -6,22 +6,24 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
-from typer.core import TyperCommand
 
 from llmzip.archive import MAXIMUM_STREAMS, ArchiveInfo
+from llmzip.cli.command import Command
 from llmzip.cli.files import (
     archive_name,
     check_options,
     common_target,
-    for_each,
     named_or_standard,
     open_source,
     open_target,
+    remove_source,
     size_bytes,
     stdout_is_terminal,
+    worst_of_each,
 )
+from llmzip.cli.habits import with_levels
 from llmzip.cli.info import frame_lines
-from llmzip.cli.messages import STANDARD, bits_per_byte, kilobytes_per_second, say, shown, title
+from llmzip.cli.messages import STANDARD, Total, bits_per_byte, kilobytes_per_second, say, shown, title
 from llmzip.cli.options import (
     Device,
     Dtype,
@@ -30,6 +32,7 @@ from llmzip.cli.options import (
     Float,
     Force,
     Model,
+    NoMemory,
     Offline,
     Output,
     Portable,
@@ -43,6 +46,7 @@ from llmzip.cli.options import (
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import RoundTripError, UsageError
 from llmzip.levels import DEFAULT_LEVEL, LEVELS, Level
+from llmzip.targets import check_targets
 
 if TYPE_CHECKING:
     from llmzip.predictor import Predictor
@@ -51,16 +55,13 @@ LARGE_MODEL_BYTES = 1 << 30
 """Of weights: for larger models it is said that they are being read."""
 
 
-class LevelCommand(TyperCommand):
+class LevelCommand(Command):
     """Takes -1 … -9 for --level, as zstd and xz do, also among other letters: -9f."""
 
-    def make_parser(self, ctx: Any) -> Any:
-        """The usual parser, with nine more flags that all set the level."""
-        parser = super().make_parser(ctx)
-        level: Any = next(param for param in self.params if param.name == "level")
-        for digit in "123456789":
-            parser.add_option(obj=level, opts=[f"-{digit}"], dest="level", action="store_const", const=digit)
-        return parser
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As usual, with levels by their name."""
+        valued = [option for option in self.params if not getattr(option, "is_flag", True)]
+        return super().parse_args(ctx, with_levels(args, {name for option in valued for name in option.opts}))
 
 
 LevelNumber = Annotated[
@@ -100,6 +101,7 @@ def compress(
     device: Device = None,
     dtype: Dtype = None,
     offline: Offline = False,
+    no_memory: NoMemory = False,
     verify: Verify = True,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -122,7 +124,7 @@ def compress(
 
     from llmzip.cli.metering import metered
     from llmzip.codec import compress_file
-    from llmzip.predictor import FloatPredictor
+    from llmzip.predictor import FloatPredictor, ModelPredictor
     from llmzip.predictors import load_predictor
 
     way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
@@ -134,11 +136,15 @@ def compress(
         say(f"llmzip: reading {size:,.1f} GB of weights into memory as {form}")
     if not verify and isinstance(predictor, FloatPredictor):
         say("llmzip: not verified: a float model may compute otherwise a second time, and the archive be lost")
-    show = is_watched(quiet=quiet)
+    if no_memory and not isinstance(predictor, ModelPredictor):
+        raise UsageError(f"{predictor.name!r} has no model, only memory: leave --no-memory out, or choose another")
+    show, total = is_watched(quiet=quiet), Total()
 
     def compress_one(source: str) -> None:
         with open_source(source) as text:
             target = target_of_all or (STANDARD if source == STANDARD else archive_name(source, force=force))
+            if model is not None and target != STANDARD:
+                check_targets([target], [model])
             with open_target(target, source, force=force) as archive:
                 started = time.perf_counter()
                 with byte_bar(title(os.path.basename(source)), size_bytes(text), show=show) as report:
@@ -148,29 +154,32 @@ def compress(
                         metered(predictor, report, verified=verify),
                         streams=streams,
                         stream_tokens=way.stream_tokens,
-                        memory=way.memory,
+                        memory=way.memory and not no_memory,
                         verify=verify,
                     )
                 seconds = time.perf_counter() - started
                 if remove:
-                    _check(archive, info, source, predictor, show=show)
-        if remove:
-            os.unlink(source)
-        if not quiet:
-            _print_summary(source, info, seconds, verbose=verbose)
+                    _check(archive, info, source, text, predictor, show=show)
+            read = os.fstat(text.fileno()) if remove else None
+        if read is not None:
+            remove_source(source, read)
+        total.add(info.original_bytes, info.archive_bytes, seconds)
+        if not quiet and (verbose or (source, target) != (STANDARD, STANDARD)):  # as tar -I would have it
+            _print_summary(title(source), info.original_bytes, info.archive_bytes, seconds)
+            for line in frame_lines([info]) if verbose else ():
+                say(line)
 
-    for_each(sources, compress_one)
+    code = worst_of_each(sources, compress_one)
+    if total.files > 1 and not quiet:
+        _print_summary(total.title(len(sources)), total.before_bytes, total.after_bytes, total.seconds)
+    raise typer.Exit(code)
 
 
-def _print_summary(source: str, info: ArchiveInfo, seconds: float, *, verbose: bool) -> None:
-    original_bytes, archive_bytes = info.original_bytes, info.archive_bytes
+def _print_summary(what: str, original_bytes: int, archive_bytes: int, seconds: float) -> None:
     say(
-        f"{title(source)}: {original_bytes:,} -> {archive_bytes:,} bytes, "
+        f"{what}: {original_bytes:,} -> {archive_bytes:,} bytes, "
         f"{bits_per_byte(archive_bytes, original_bytes)}, {kilobytes_per_second(original_bytes, seconds)}"
     )
-    if verbose:
-        for line in frame_lines([info]):
-            say(line)
 
 
 class _Comparison(io.BytesIO):
@@ -186,14 +195,20 @@ class _Comparison(io.BytesIO):
         return len(data)
 
 
-def _check(archive: BinaryIO, info: ArchiveInfo, source: str, predictor: "Predictor", *, show: bool) -> None:
-    """Decodes the archive, as written, against the file, as it is now. Raises RoundTripError."""
+def _check(
+    archive: BinaryIO, info: ArchiveInfo, source: str, text: BinaryIO, predictor: "Predictor", *, show: bool
+) -> None:
+    """Decodes the archive, as written, against ``text``, the file as it is now. Raises RoundTripError.
+
+    The file may have lost its name meanwhile: what is open can still be read.
+    """
     from llmzip.cli.metering import bytes_per_token, metered
     from llmzip.codec import decompress_file
 
     archive.seek(0)
+    text.seek(0)
     label = f"checking {shown(os.path.basename(source))}"
-    with open_source(source) as text, byte_bar(label, info.original_bytes, show=show) as report:
+    with byte_bar(label, info.original_bytes, show=show) as report:
         checked = metered(predictor, report, bytes_per_token=bytes_per_token(info.frames))
         decompress_file(archive, _Comparison(text), lambda name: checked)
         if text.read(1):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from llmzip.cli.command import Command
 from llmzip.cli.files import for_each
 from llmzip.cli.messages import shown
 from llmzip.cli.options import Json, Quiet
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Public corpora to measure on: fetched on request, verified, never part of llmzip.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_corpora(as_json: Json = False) -> None:
     """List the corpora that can be fetched."""
     from llmzip.bench.corpus import read_manifest
@@ -49,9 +50,9 @@ def list_corpora(as_json: Json = False) -> None:
     Console(markup=False, highlight=False).print(table)
 
 
-@app.command("fetch")
+@app.command("fetch", cls=Command)
 def fetch_corpora(
-    names: Annotated[list[str], typer.Argument(metavar="NAME", hidden=True)],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", hidden=True)],
     folder: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Where the corpora go.")] = Path("corpora"),
     url: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Another address of the same download.")] = None,
     quiet: Quiet = False,

@@ -13,15 +13,16 @@ from llmzip.archive import FLOAT_PREFIX, ArchiveInfo, read_info
 from llmzip.cli.files import (
     check_options,
     common_target,
-    for_each,
     named_or_standard,
     open_source,
     open_target,
     original_name,
+    remove_source,
     stdout_is_terminal,
+    worst_of_each,
 )
 from llmzip.cli.info import frame_lines
-from llmzip.cli.messages import STANDARD, kilobytes_per_second, say, title
+from llmzip.cli.messages import STANDARD, Total, kilobytes_per_second, say, title
 from llmzip.cli.options import Device, Files, Force, Model, Offline, Output, Quiet, Remove, Stdout, Threads, Verbose
 from llmzip.cli.progress import byte_bar, is_watched
 from llmzip.errors import ArchiveError, LlmzipError, UsageError
@@ -67,7 +68,7 @@ def decompress(
         raise UsageError("--frame takes one archive and -o or -c, and neither --recover nor --rm")
     if (recover or frame is not None) and STANDARD in sources:
         raise UsageError("--recover and --frame go back and forth in a file: name one instead of standard input")
-    load = _loader(model, params, threads, device, offline)
+    load, total = _loader(model, params, threads, device, offline), Total()
 
     def decompress_one(source: str) -> None:
         with open_source(source) as archive:
@@ -83,16 +84,21 @@ def decompress(
                 decoded = run.decode(text, load, recover=recover)
                 if decoded.lost and not decoded.original_bytes:
                     raise ArchiveError("nothing could be recovered, and nothing was written: find another copy")
+            read = os.fstat(archive.fileno()) if remove and not decoded.lost else None
+        if read is not None:
+            remove_source(source, read)
         for lost in decoded.lost:
             say(f"llmzip: {title(source)}: {_loss(lost)}")
         if decoded.lost:
             raise ArchiveError("not all of it could be recovered: the rest has been written, nothing was removed")
-        if remove:
-            os.unlink(source)
+        run.add_to(total, decoded)
         if not quiet and (verbose or target != STANDARD):
             run.print_summary(decoded)
 
-    for_each(sources, decompress_one)
+    code = worst_of_each(sources, decompress_one)
+    if total.files > 1 and not quiet and target_of_all != STANDARD:
+        _print_sizes(total.title(len(sources)), total)
+    raise typer.Exit(code)
 
 
 def test(
@@ -106,16 +112,21 @@ def test(
     verbose: Verbose = False,
 ) -> None:
     """Decode archives and check them, but write nothing."""
-    load = _loader(model, params, threads, device, offline)
+    load, total = _loader(model, params, threads, device, offline), Total()
+    sources = named_or_standard(files)
 
     def test_one(source: str) -> None:
         with open_source(source) as archive, open(os.devnull, "wb") as nowhere:
             run = _Run(archive, source, verbose=verbose, show=is_watched(quiet=quiet))
             decoded = run.decode(nowhere, load, recover=False)
+        run.add_to(total, decoded)
         if not quiet:
             run.print_summary(decoded, verdict="fine, ")
 
-    for_each(named_or_standard(files), test_one)
+    code = worst_of_each(sources, test_one)
+    if total.files > 1 and not quiet:
+        _print_sizes(total.title(len(sources)), total, verdict="fine, ")
+    raise typer.Exit(code)
 
 
 def _loader(
@@ -175,14 +186,23 @@ class _Run:
         self._seconds = time.perf_counter() - started
         return decoded
 
+    def add_to(self, total: Total, decoded: "Decoded") -> None:
+        """Counts it with the others."""
+        total.add(decoded.archive_bytes, decoded.original_bytes, self._seconds)
+
     def print_summary(self, decoded: "Decoded", verdict: str = "") -> None:
         """One line on stderr, and one a frame if they were asked for."""
-        rate = kilobytes_per_second(decoded.original_bytes, self._seconds)
-        sizes = f"{decoded.archive_bytes:,} -> {decoded.original_bytes:,} bytes"
-        say(f"{title(self._source)}: {verdict}{sizes}, {rate}")
+        _print_sizes(
+            title(self._source), Total(1, decoded.archive_bytes, decoded.original_bytes, self._seconds), verdict
+        )
         if self._verbose:
             for line in frame_lines(self._members):
                 say(line)
+
+
+def _print_sizes(what: str, total: Total, verdict: str = "") -> None:
+    rate = kilobytes_per_second(total.after_bytes, total.seconds)
+    say(f"{what}: {verdict}{total.before_bytes:,} -> {total.after_bytes:,} bytes, {rate}")
 
 
 def _read_ahead(archive: BinaryIO) -> list[ArchiveInfo]:

@@ -9,12 +9,12 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, cast
+from typing import BinaryIO, NoReturn, cast
 
 import typer
 
 from llmzip.archive import SUFFIX
-from llmzip.cli.messages import STANDARD, complain, shown
+from llmzip.cli.messages import STANDARD, complain, say, shown, title
 from llmzip.errors import LlmzipError, UsageError
 from llmzip.targets import NamedWriter, check_targets, is_same_file, is_special, naming, writing_whole
 
@@ -37,8 +37,13 @@ def named_or_standard(names: list[str] | None) -> list[str]:
     return [STANDARD]
 
 
-def for_each(names: list[str], action: Callable[[str], None]) -> None:
+def for_each(names: list[str], action: Callable[[str], None]) -> NoReturn:
     """Does the action to each file, whatever becomes of the others, and ends with the worst exit code."""
+    raise typer.Exit(worst_of_each(names, action))
+
+
+def worst_of_each(names: list[str], action: Callable[[str], None]) -> int:
+    """Does the action to each file, whatever becomes of the others. Returns the worst exit code."""
     codes = [0]
     for name in names:
         try:
@@ -47,7 +52,7 @@ def for_each(names: list[str], action: Callable[[str], None]) -> None:
             raise  # nobody reads the output any more: quietly no more of it
         except (LlmzipError, OSError, MemoryError) as error:
             codes.append(complain(error, name))
-    raise typer.Exit(max(codes))
+    return max(codes)
 
 
 def check_options(names: list[str], *, stdout: bool, output: str | None, remove: bool) -> None:
@@ -84,6 +89,16 @@ def original_name(source: str) -> str:
 def _refuse_special(source: str) -> None:
     if is_special(source):
         raise UsageError("it is no regular file, so no name follows from it: say where to write with -o, or use -c")
+
+
+def remove_source(source: str, opened: os.stat_result) -> None:
+    """Removes a file whose result is on disk. opened: what was read; another file that has taken its name stays."""
+    try:
+        if not os.path.samestat(os.stat(source), opened):
+            raise UsageError("another file has taken this name meanwhile: nothing was removed")
+        os.unlink(source)
+    except FileNotFoundError:
+        say(f"llmzip: {title(source)}: it was removed meanwhile by someone else")
 
 
 def stdout_is_terminal() -> bool:

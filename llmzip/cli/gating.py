@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmzip.bench.results import MeasuredCodec, MeasuredFile, Results
 
 Check = Annotated[
-    Path | None,
+    str | None,
     typer.Option("--check", metavar="FILE", help="Compare with this baseline: exit code 1 where a size grew."),
 ]
 UpdateBaseline = Annotated[
@@ -66,7 +66,7 @@ def read_side(path: Path) -> "Baseline":
         raise NotComparableError(f"{path}: {error}") from None
 
 
-def parse_exports(exports: list[str] | None) -> list[tuple[str, Path]]:
+def parse_exports(exports: list[str] | None) -> list[tuple[str, str]]:
     """Format and file of each --export, before anything is measured. Raises UsageError."""
     from llmzip.bench.exports import EXPORTS
 
@@ -75,11 +75,11 @@ def parse_exports(exports: list[str] | None) -> list[tuple[str, Path]]:
         form, separator, name = text.partition("=")
         if not separator or not name or form not in EXPORTS:
             raise UsageError(f"--export {text!r}: write FORMAT=FILE, with FORMAT one of {', '.join(EXPORTS)}")
-        parsed.append((form, Path(name)))
+        parsed.append((form, name))
     return parsed
 
 
-def write_exports(exports: list[tuple[str, Path]], measured: "Baseline", comparison: "Comparison | None") -> None:
+def write_exports(exports: list[tuple[str, str]], measured: "Baseline", comparison: "Comparison | None") -> None:
     """Writes each export, and what GitHub shows of a step when this is one."""
     from llmzip.bench.exports import EXPORTS, annotations, step_summary
 
@@ -116,21 +116,25 @@ class Gate:
 
     def __init__(
         self,
-        path: Path | None,
+        name: str | None,
         *,
         update: bool,
         tolerance: str | None,
         across_models: bool,
-        exports: list[str] | None,
+        exports: list[tuple[str, str]],
     ) -> None:
-        """Reads the baseline. Raises UsageError, DocumentError and NotComparableError."""
+        """Reads the baseline. Raises UsageError, DocumentError and NotComparableError.
+
+        exports: as ``parse_exports`` gives them.
+        """
         from llmzip.bench.gate import parse_tolerance
 
+        path = None if name is None else Path(name)
         if path is None and (update or tolerance is not None or across_models):
             raise UsageError("--update-baseline, --tolerance and --across-models need a baseline: name it with --check")
         self._path, self._update, self._across_models = path, update, across_models
         self._tolerance = None if tolerance is None else parse_tolerance(tolerance)
-        self._exports = parse_exports(exports)
+        self._exports = exports
         self._baseline: Baseline | None = None
         if path is not None:
             self._baseline = self._old_baseline(path) if update else self._present_baseline(path)

@@ -2,14 +2,28 @@
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmzip.cli.files import open_source, open_target
-from llmzip.cli.messages import say, shown, title
-from llmzip.cli.options import Device, Dtype, Exact, Float, Force, Json, Model, Offline, Threads, chosen_arithmetic
+from llmzip.cli.files import open_source, open_target, size_bytes
+from llmzip.cli.messages import STANDARD, say, shown, title
+from llmzip.cli.options import (
+    Device,
+    Dtype,
+    Exact,
+    Float,
+    Force,
+    Json,
+    Model,
+    NoMemory,
+    Offline,
+    Threads,
+    chosen_arithmetic,
+)
 from llmzip.errors import UsageError
+from llmzip.targets import check_targets
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +31,9 @@ if TYPE_CHECKING:
     from llmzip.bench.heatmap import Heatmap
 
 DEAREST = 10
+
+LONGEST_CHARACTER = 4
+"""Bytes in UTF-8: so much more is read than shown, to know whether a text ends where its beginning does."""
 
 STYLES = (
     "",
@@ -32,7 +49,6 @@ File = Annotated[str, typer.Argument(metavar="FILE", hidden=True)]
 Html = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Write a page for a browser, and print nothing.")
 ]
-NoMemory = Annotated[bool, typer.Option("--no-memory", help="The model alone, without memory of the text at hand.")]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", metavar="BYTES", min=1, help="Look at so much of the beginning of the file; 48 KiB."),
@@ -75,30 +91,35 @@ def heatmap(
 
     if os.path.isdir(file):
         raise UsageError(f"{shown(file)} is a folder: name one file in it")
-    with open_source(file) as source:
-        data = source.read()
-    predictor = load_predictor(
-        model or DEFAULT_RUNG, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
-    )
-    measured = measure_heatmap(
-        data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=limit or LIMIT_BYTES
-    )
-    if measured.shown_bytes < measured.original_bytes:
-        say(
-            f"llmzip: {title(file)}: only the first {measured.shown_bytes:,} of {measured.original_bytes:,} bytes "
-            "(more with --limit)"
+
+    def measure() -> "Heatmap":
+        with open_source(file) as source:
+            size, wanted = size_bytes(source), limit or LIMIT_BYTES
+            data = source.read(wanted + LONGEST_CHARACTER)  # a pipe may have no end
+        predictor = load_predictor(
+            model or DEFAULT_RUNG, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
         )
+        measured = measure_heatmap(data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=wanted)
+        if measured.shown_bytes < len(data):
+            of_all = "" if size is None else f" of {size:,}"
+            say(
+                f"llmzip: {title(file)}: only the first {measured.shown_bytes:,}{of_all} bytes are shown "
+                "(more with --limit)"
+            )
+        return measured if size is None else replace(measured, original_bytes=size)
+
     if html is not None:
         from llmzip.bench.html import render_heatmap
 
-        page = render_heatmap(measured, name=title(file))
+        check_targets([html], [*([] if file == STANDARD else [file]), *([model] if model else [])])
         with open_target(html, file, force=force) as target:
-            target.write(page.encode())
+            target.write(render_heatmap(measure(), name=title(file)).encode("utf-8", "backslashreplace"))
     elif as_json:
-        typer.echo(json.dumps(_as_json(measured, file)))
+        typer.echo(json.dumps(_as_json(measure(), file)))
     else:
         from rich.console import Console
 
+        measured = measure()
         console = Console(markup=False, highlight=False)
         if console.is_terminal and console.color_system and not console.no_color:
             _print_colours(console, measured)

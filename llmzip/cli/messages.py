@@ -1,6 +1,7 @@
 """What people read on stderr: names, sizes, rates and errors, each in one line. Only ``cli`` imports it."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 
 import typer
 
@@ -27,6 +28,27 @@ def shown(name: str) -> str:
 def title(name: str) -> str:
     """What messages call a file of the command line."""
     return "standard input" if name == STANDARD else shown(name)
+
+
+@dataclass
+class Total:
+    """What was done to several files, together."""
+
+    files: int = 0
+    before_bytes: int = 0
+    after_bytes: int = 0
+    seconds: float = 0.0
+
+    def add(self, before_bytes: int, after_bytes: int, seconds: float) -> None:
+        """One more file."""
+        self.files += 1
+        self.before_bytes += before_bytes
+        self.after_bytes += after_bytes
+        self.seconds += seconds
+
+    def title(self, of_files: int) -> str:
+        """What messages call them; of_files: how many there should have been."""
+        return f"{self.files:,}" + (f" of {of_files:,}" if self.files < of_files else "") + " files"
 
 
 def complain(error: LlmzipError | OSError | MemoryError, name: str | None = None) -> int:

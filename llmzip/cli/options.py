@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 Files = Annotated[
     list[str] | None,
-    typer.Argument(metavar="FILE", hidden=True),
+    typer.Argument(metavar="[FILE]...", hidden=True),
 ]
 Model = Annotated[
     str | None,
@@ -49,7 +49,15 @@ Output = Annotated[
     typer.Option("--output", "-o", metavar="FILE", help="Write to this file; - for standard output."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite existing files and skip precautions.")]
-Remove = Annotated[bool, typer.Option("--rm", help="Remove each source once its result is checked and on disk.")]
+Remove = Annotated[
+    bool,
+    typer.Option(
+        "--rm/--keep",
+        " /-k",
+        help="Remove each source once its result is checked and on disk; or keep it, as else.",
+    ),
+]
+NoMemory = Annotated[bool, typer.Option("--no-memory", help="The model alone, without memory of the text at hand.")]
 Threads = Annotated[
     int,
     typer.Option(
