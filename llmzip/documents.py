@@ -85,6 +85,12 @@ def read(
     return decode(data, record_type, str(path), form=form, closed=closed, remedy=remedy, error=error)
 
 
+def read_lines(path: Path, record_type: type[Record], *, remedy: str = RESTORE) -> list[Record]:
+    """A file with a JSON document on every line. Raises DocumentError, which names the line."""
+    lines = read_bytes(path, remedy=remedy).splitlines()
+    return [decode(line, record_type, f"{path}, line {n}", remedy=remedy) for n, line in enumerate(lines, 1)]
+
+
 def read_bytes(path: Path, *, remedy: str = RESTORE, error: type[LlmzipError] = DocumentError) -> bytes:
     """What the file holds, up to ``LARGEST_DOCUMENT_BYTES``."""
     try:
@@ -223,6 +229,8 @@ def _is_wrong(tree: Any, record_type: Any, path: str, key: str, what: str) -> bo
         msgspec.convert(only, record_type)
     except msgspec.ValidationError as problem:
         return _plain(problem).partition(" - at ")[0] == what
+    except UnicodeEncodeError:
+        pass
     return False
 
 

@@ -1,14 +1,14 @@
 """Levels 1 to 9, from fast to strong: which predictor with how long streams, and what was measured of each.
 
 The table is chosen from measurements (``benchmarks/pareto.py`` writes them to ``levels.json``, beside this file). Knows
-no codec. Imports nothing of ours; ``cli`` imports it.
+no codec. May import ``documents``; ``cli`` imports it.
 """
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+
+from llmzip.documents import Count, Positive, Size, read
 
 MEASURED = Path(__file__).with_name("levels.json")
 
@@ -18,7 +18,7 @@ class Level:
     """What a level stands for."""
 
     predictor: str
-    stream_tokens: int = 2048
+    stream_tokens: Size = 2048
     """Tokens for each stream of a frame: shorter streams are more of them, which is faster and compresses less."""
     memory: bool = True
 
@@ -42,11 +42,11 @@ class Measurement:
     """One way to compress, on the texts and the machine that ``levels.json`` names."""
 
     way: Level
-    bits_per_byte: float
-    compress_kb_per_second: float
-    decompress_kb_per_second: float
+    bits_per_byte: Positive
+    compress_kb_per_second: Positive
+    decompress_kb_per_second: Positive
     """1,000 bytes of text for each second of one core's time, compressing and decompressing."""
-    receiver_bytes: int
+    receiver_bytes: Count
     """Of weights and tokenizer, which the archive does not hold."""
 
     @property
@@ -55,11 +55,25 @@ class Measurement:
         return [number for number, way in LEVELS.items() if way == self.way]
 
 
-def read_measurements() -> tuple[list[Measurement], dict[str, Any]]:
-    """What was measured, fastest to decompress first, and how: texts, machine, versions."""
-    report = json.loads(MEASURED.read_text(encoding="utf-8"))
-    measurements = [Measurement(Level(**row.pop("way")), **row) for row in report.pop("measurements")]
-    return sorted(measurements, key=lambda one: -one.decompress_kb_per_second), report
+@dataclass(frozen=True)
+class Report:
+    """What was measured, and how."""
+
+    texts: dict[str, Size]
+    """Name -> bytes."""
+    machine: str
+    python: str
+    numpy: str
+    measurements: tuple[Measurement, ...]
+    """Fastest to decompress first."""
+
+
+def read_measurements() -> Report:
+    """What ``levels.json`` holds."""
+    report = read(MEASURED, Report, closed=True, remedy="install llmzip again")
+    return replace(
+        report, measurements=tuple(sorted(report.measurements, key=lambda one: -one.decompress_kb_per_second))
+    )
 
 
 def is_on_front(one: Measurement, others: Sequence[Measurement]) -> bool:

@@ -15,7 +15,7 @@ import llmzip
 from llmzip.bench.codecs import DEFAULT_CODECS, REFERENCE, classical_codec
 from llmzip.bench.external import External, read_external_codecs
 from llmzip.cli.app import app
-from llmzip.errors import ModelError, RoundTripError, UsageError
+from llmzip.errors import DocumentError, ModelError, RoundTripError, UsageError
 
 ROOT = Path(llmzip.__file__).parents[1]
 TEXT = b"It was a bright cold day in the valley, and the clocks of the two churches did not agree.\n" * 7
@@ -179,7 +179,7 @@ def test_a_program_that_is_not_there_is_not_available(tmp_path: Path) -> None:
 )
 def test_files_that_describe_no_codecs_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "codecs.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(UsageError, match="does not describe codecs"):
+    with pytest.raises(DocumentError, match="codecs.toml: .*: see docs/bench.md$"):
         read_external_codecs(tmp_path / "codecs.toml")
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(DocumentError, match="cannot be read"):
         read_external_codecs(tmp_path / "absent.toml")

@@ -12,7 +12,6 @@ import http.client
 import os
 import tarfile
 import tempfile
-import tomllib
 import urllib.request
 import zipfile
 import zlib
@@ -23,7 +22,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from urllib.parse import urlsplit
 
-from llmzip.errors import CorpusError
+from llmzip.documents import Count, Name, Sha256, read
+from llmzip.errors import CorpusError, DocumentError
 from llmzip.sources import Sources, find_sources
 
 MANIFEST_NAME = "manifest.toml"
@@ -102,18 +102,31 @@ def corpus_sources(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) 
 def read_manifest(path: Path | None = None) -> tuple[CorpusDownload, ...]:
     """The downloads that the manifest describes, in its order. path: another manifest than llmzip's own.
 
-    Raises CorpusError where it is missing, is no TOML, or describes something that ``fetch`` would refuse.
+    Raises DocumentError where it is missing, is no TOML, or describes something that ``fetch`` would refuse.
     """
     path = path or _own_manifest()
-    try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)["file"]
-        downloads = tuple(_download_from_table(table) for table in tables)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorpusError(f"{path} is not a readable manifest ({error}): correct it or install llmzip again") from error
-    for download in downloads:
-        _check_description(download)
-    return downloads
+    remedy = "correct it, or install llmzip again"
+    downloads = []
+    for table in read(path, _Manifest, form="toml", remedy=remedy).file:
+        members = tuple(CorpusMember(row.name, row.bytes, row.sha256) for row in table.members)
+        download = CorpusDownload(
+            table.name,
+            table.corpus,
+            table.url,
+            table.bytes,
+            table.sha256,
+            table.unpack,
+            table.licence,
+            table.note,
+            members,
+        )
+        if wrong := _wrong_description(download):
+            raise DocumentError(f"{path}: {download.name}: {wrong}: {remedy}")
+        downloads.append(download)
+    names = [download.name for download in downloads]
+    if len(set(names)) < len(names):
+        raise DocumentError(f"{path}: file: one name stands twice: {remedy}")
+    return tuple(downloads)
 
 
 def open_address(request: urllib.request.Request, *, timeout: float) -> http.client.HTTPResponse:
@@ -177,21 +190,46 @@ def _own_manifest() -> Path:
     return copy if copy.exists() else Path(__file__).parents[2] / "corpora" / MANIFEST_NAME
 
 
-def _download_from_table(table: dict[str, Any]) -> CorpusDownload:
-    rest = {key: value for key, value in table.items() if key not in {"bytes", "members"}}
-    members = tuple(CorpusMember(row["name"], row["bytes"], row["sha256"]) for row in table["members"])
-    return CorpusDownload(size_bytes=table["bytes"], members=members, **rest)
+@dataclass(frozen=True)
+class _Member:
+    """A row of ``members``."""
+
+    name: Name
+    bytes: Count
+    sha256: Sha256
 
 
-def _check_description(download: CorpusDownload) -> None:
+@dataclass(frozen=True)
+class _Download:
+    """A ``[[file]]`` table."""
+
+    name: Name
+    corpus: Name
+    url: Name
+    bytes: Count
+    sha256: Sha256
+    unpack: str
+    licence: str
+    note: str
+    members: tuple[_Member, ...]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    file: tuple[_Download, ...]
+
+
+def _wrong_description(download: CorpusDownload) -> str | None:
     """Names become paths: each must be one plain component. One file cannot be unpacked into several."""
-    for name in (download.corpus, *(member.name for member in download.members)):
-        if not name or name.startswith(".") or any(character in name for character in "/\\:\0"):
-            raise CorpusError(f"{download.name}: {name!r} cannot be a file name; correct the manifest")
+    names = [member.name for member in download.members]
+    for name in (download.corpus, *names):
+        if name.startswith(".") or any(character in name for character in "/\\:\0"):
+            return f"{name!r} cannot be a file name"
     if download.unpack not in _UNPACK_WAYS:
-        raise CorpusError(f"{download.name}: unpack is {download.unpack!r}; choose from {sorted(_UNPACK_WAYS)}")
-    if not download.members or (download.unpack in _ONE_FILE_OPENERS and len(download.members) > 1):
-        raise CorpusError(f"{download.name}: {len(download.members)} members do not fit unpack {download.unpack!r}")
+        return f"unpack: it is {download.unpack!r}, and none of {', '.join(sorted(_UNPACK_WAYS))}"
+    if not names or len(set(names)) < len(names) or (download.unpack in _ONE_FILE_OPENERS and len(names) > 1):
+        return f"members: {len(names)} of them, {len(set(names))} names, do not fit unpack {download.unpack!r}"
+    return None
 
 
 def _check_address(address: str, *, allow_loopback: bool) -> None:

@@ -1,24 +1,27 @@
 """Codecs that are other programs: commands from a file, run without a shell, with a limit of time.
 
-The file is TOML, which the standard library reads. May import ``bench.results`` and ``errors``; ``bench.codecs``
+The file is TOML. May import ``bench.results``, ``documents`` and ``errors``; ``bench.codecs``
 and ``cli`` import it.
 """
 
 import shlex
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from llmzip.bench.results import MeasuredCodec
-from llmzip.errors import ModelError, RoundTripError, UsageError
+from llmzip.documents import Positive, read
+from llmzip.errors import DocumentError, ModelError, RoundTripError
 
 TIME_LIMIT_SECONDS = 600.0
 """For one command, where the file says nothing else."""
 
-_FIELDS = {"name", "compress", "decompress", "time_limit_seconds"}
+_REMEDY = "see docs/bench.md"
 
 
 class External:
@@ -86,34 +89,39 @@ def _filled(argument: str, paths: dict[str, str]) -> str:
     return argument
 
 
+@dataclass(frozen=True)
+class _Described:
+    """A ``[[codec]]`` table."""
+
+    name: Annotated[str, Meta(pattern=r"\S")]
+    compress: str | list[str]
+    decompress: str | list[str]
+    time_limit_seconds: Positive | None = None
+
+
+@dataclass(frozen=True)
+class _CodecFile:
+    codec: tuple[_Described, ...]
+
+
 def read_external_codecs(path: Path) -> list[External]:
     """The codecs of a file with a ``[[codec]]`` table each: name, compress, decompress, time_limit_seconds (optional).
 
-    A command is a list of arguments, or one string that is split as a shell would. Raises UsageError.
+    A command is a list of arguments, or one string that is split as a shell would. Raises DocumentError.
     """
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))["codec"]
-        codecs = [_from_table(table) for table in tables]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}): name a file of codecs") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{path} does not describe codecs ({error}): see docs/bench.md") from None
+    codecs = []
+    for index, table in enumerate(read(path, _CodecFile, form="toml", closed=True, remedy=_REMEDY).codec):
+        where = f"{path}: codec[{index}]"
+        compress, decompress = _command(table.compress, where), _command(table.decompress, where)
+        codecs.append(External(table.name, compress, decompress, table.time_limit_seconds))
     return codecs
 
 
-def _from_table(table: dict[str, Any]) -> External:
-    if unknown := set(table) - _FIELDS:
-        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-    name, seconds = table["name"], table.get("time_limit_seconds", TIME_LIMIT_SECONDS)
-    if not (isinstance(name, str) and name.strip()):
-        raise ValueError("a name is missing")
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
-        raise ValueError(f"time_limit_seconds of {name} is {seconds!r}")
-    return External(name, _command(table["compress"]), _command(table["decompress"]), float(seconds))
-
-
-def _command(value: Any) -> list[str]:
-    arguments = shlex.split(value) if isinstance(value, str) else value
-    if not (isinstance(arguments, list) and arguments and all(isinstance(part, str) for part in arguments)):
-        raise ValueError(f"{value!r} is no command")
-    return arguments
+def _command(value: str | list[str], where: str) -> list[str]:
+    try:
+        if arguments := shlex.split(value) if isinstance(value, str) else value:
+            return arguments
+        reason = "it is empty"
+    except ValueError as error:
+        reason = str(error)
+    raise DocumentError(f"{where}: {value!r} is no command ({reason}): {_REMEDY}")

@@ -1,14 +1,15 @@
 """What totals are grouped by: the kind of a file.
 
 In this order: what a ``manifest.toml`` in its folder says, the name of the folder below the one that was asked for,
-what its suffix stands for, "other". May import ``bench.corpus``; ``bench`` imports it.
+what its suffix stands for, "other". May import ``bench.corpus`` and ``documents``;
+``bench`` imports it.
 """
 
-import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmzip.bench.corpus import MANIFEST_NAME
-from llmzip.errors import CorpusError
+from llmzip.documents import read
 
 _SUFFIXES = {
     "code": ".bash .c .cc .cpp .cs .go .h .hpp .java .js .kt .lua .php .pl .py .r .rb .rs .scala .sh .sql .swift .ts",
@@ -19,8 +20,15 @@ _SUFFIXES = {
 _KIND_OF_SUFFIX = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
 
 
+@dataclass(frozen=True)
+class _Kinds:
+    """What is read here of a folder's manifest."""
+
+    kinds: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+
 def kind_of(file: Path, roots: list[Path]) -> str:
-    """The kind of ``file``, which lies in or is one of ``roots``. Raises CorpusError where a manifest is damaged."""
+    """The kind of ``file``, which lies in or is one of ``roots``. Raises DocumentError where a manifest is damaged."""
     listed = _listed_kinds(file.parent)
     if file.name in listed:
         return listed[file.name]
@@ -35,8 +43,5 @@ def _listed_kinds(folder: Path) -> dict[str, str]:
     path = folder / MANIFEST_NAME
     if not path.is_file():
         return {}
-    try:
-        kinds = tomllib.loads(path.read_text(encoding="utf-8")).get("kinds", {})
-        return {name: str(kind) for kind, names in kinds.items() for name in names}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise CorpusError(f"{path} is not a readable manifest ({error}): correct it or take it away") from None
+    listed = read(path, _Kinds, form="toml", remedy="correct it or take it away").kinds
+    return {name: kind for kind, names in listed.items() for name in names}

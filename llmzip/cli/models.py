@@ -27,23 +27,24 @@ def _show_levels(*, as_json: bool) -> None:
     from llmzip.levels import is_on_front, read_measurements
     from llmzip.predictors import ADAPTIVE
 
-    measurements, conditions = read_measurements()
+    report = read_measurements()
+    measurements = report.measurements
     if as_json:
         rows = [
             {"levels": one.levels, **asdict(one), "on_front": is_on_front(one, measurements)} for one in measurements
         ]
-        typer.echo(json.dumps({**conditions, "measurements": rows}, indent=2))
+        typer.echo(json.dumps({**asdict(report), "measurements": rows}, indent=2))
         return
 
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    texts = ", ".join(f"{name} ({size:,} bytes)" for name, size in conditions["texts"].items())
+    texts = ", ".join(f"{name} ({size:,} bytes)" for name, size in report.texts.items())
     table = Table(
         box=box.SIMPLE_HEAD,
         caption="* nothing measured is both smaller and as fast to decompress. Receiver bytes: "
-        f"{WITHOUT_DECODER}; they are not in the bits. Measured on {texts}; {conditions['machine']}: "
+        f"{WITHOUT_DECODER}; they are not in the bits. Measured on {texts}; {report.machine}: "
         "speeds are 1,000 bytes a second of one core's time.",
         caption_justify="left",
         pad_edge=False,

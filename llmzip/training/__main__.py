@@ -122,9 +122,11 @@ def run(shape: Rung, arguments: argparse.Namespace, stop_at: float) -> bool:
 
 def finish(shape: Rung, arguments: argparse.Namespace) -> None:
     """Writes the small Hugging Face folder with its card, and prints what is in ``card.json``."""
+    from llmzip.documents import read, read_lines
     from llmzip.model_folder import open_model_folder
     from llmzip.training.card import licence_table, training_record, write_card
     from llmzip.training.export import export_model
+    from llmzip.training.records import LogRow, Run, Sizes
     from llmzip.training.store import store_small
 
     work, folder, out = arguments.work, arguments.work / shape.name, arguments.out
@@ -133,18 +135,18 @@ def finish(shape: Rung, arguments: argparse.Namespace) -> None:
     for name in TOKENIZER_FILES:
         shutil.copy(work / "tokenizer" / name, float_folder / name)
     store_small(float_folder, out)
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    made = json.loads((folder / "run.json").read_text())
-    left_out = json.loads((work / "sizes.json").read_text()).get("documents_left_out")
+    log = read_lines(folder / "log.jsonl", LogRow)
+    made = read(folder / "run.json", Run)
+    left_out = read(work / "sizes.json", Sizes).documents_left_out
     remarks = [arguments.remarks] if arguments.remarks else []
     if left_out is not None:
         remarks.append(f"{left_out} documents were left out because they share text with what llmzip is measured on.")
-    if "cores" in made["hardware"]:
-        remarks.append(f"Seed {made['seed']}: the same command makes the same file again on the same machine.")
+    if "cores" in made.hardware:
+        remarks.append(f"Seed {made.seed}: the same command makes the same file again on the same machine.")
     else:
         remarks.append("A GPU adds in an order of its own, so the run cannot be repeated bit for bit.")
     summary, checkpoints = training_record(log, open_model_folder(out).parameter_count)
-    training = {"name": shape.name, **summary, "hardware": made["hardware"], "remarks": " ".join(remarks)}
+    training = {"name": shape.name, **summary, "hardware": made.hardware, "remarks": " ".join(remarks)}
     sources = licence_table((arguments.text or work).parent / "SOURCES.md")
     card = write_card(out, float_folder, arguments.held_out, training, checkpoints, sources)
     print(json.dumps(card, indent=2))

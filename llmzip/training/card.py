@@ -9,6 +9,8 @@ import math
 import platform
 import re
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,11 +20,14 @@ import torch
 import typer
 from transformers import AutoModelForCausalLM
 
+from llmzip.documents import read
 from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import Shape, load_weights, read_config
+from llmzip.errors import DocumentError
 from llmzip.model_folder import open_model_folder
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.training.export import write_json
+from llmzip.training.records import FinishedCard, FinishedLog, LogRow, Timed
 from llmzip.training.rungs import START_TOKEN
 
 SEQUENCE_TOKENS = 1024
@@ -36,14 +41,14 @@ SPEED_KEYS = (
 )
 
 
-def speed_facts(timed: dict[str, Any]) -> dict[str, Any]:
-    """The SPEED_KEYS of a card from what ``benchmarks/speed.py`` printed: with memory, and of the model alone."""
+def speed_facts(timed: Timed) -> dict[str, Any]:
+    """The SPEED_KEYS of a card: with memory, and of the model alone."""
     return {
-        "speed_text_bytes": timed["text_bytes"],
-        "compress_kb_per_second": timed["model+memory"]["compress_kb_per_second"],
-        "decompress_kb_per_second": timed["model+memory"]["decompress_kb_per_second"],
-        "compress_over_bare": timed["compress_over_products"],
-        "decompress_over_bare": timed["decompress_over_products"],
+        "speed_text_bytes": timed.text_bytes,
+        "compress_kb_per_second": timed.with_memory.compress_kb_per_second,
+        "decompress_kb_per_second": timed.with_memory.decompress_kb_per_second,
+        "compress_over_bare": timed.compress_over_products,
+        "decompress_over_bare": timed.decompress_over_products,
     }
 
 
@@ -70,30 +75,32 @@ def held_out_bits(folder: Path, float_folder: Path, text: bytes) -> dict[str, fl
     return {"float": nats / math.log(2) / size, "exact": bits / size}
 
 
-def training_record(log: list[dict[str, Any]], parameters: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def training_record(log: Sequence[LogRow], parameters: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """From the log of a run: what ``card.json`` says of the training, and the checkpoints of ``training.json``.
 
     ``prequential_bits`` is the code length of the first ``prequential_bytes`` of text, which were read once; ``bytes``
-    counts what was read again, too.
+    counts what was read again, too. Raises DocumentError where there is no row.
     """
+    if not log:
+        raise DocumentError("log.jsonl: it has no row: train to the first evaluation")
     last = log[-1]
     summary = {
-        "training_tokens": last["tokens"],
-        "training_bytes": last["bytes"],
-        "training_steps": last["step"],
-        "training_seconds": round(last["seconds"]),
-        "prequential_bits": round(last["bits"]),
-        "prequential_bytes": last["new_bytes"],
-        "training_flop": 6 * parameters * last["tokens"],
+        "training_tokens": last.tokens,
+        "training_bytes": last.bytes,
+        "training_steps": last.step,
+        "training_seconds": round(last.seconds),
+        "prequential_bits": round(last.bits),
+        "prequential_bytes": last.new_bytes,
+        "training_flop": 6 * parameters * last.tokens,
     }
     checkpoints = [
         {
-            "tokens": row["tokens"],
-            "bytes": row["bytes"],
-            "flop": 6 * parameters * row["tokens"],
-            "prequential_bits": round(row["bits"]),
-            "prequential_bytes": row["new_bytes"],
-            "validation_bits_per_byte": {kind: round(bits, 4) for kind, bits in row["validation"].items()},
+            "tokens": row.tokens,
+            "bytes": row.bytes,
+            "flop": 6 * parameters * row.tokens,
+            "prequential_bits": round(row.bits),
+            "prequential_bytes": row.new_bytes,
+            "validation_bits_per_byte": {kind: round(bits, 4) for kind, bits in row.validation.items()},
         }
         for row in log
     ]
@@ -260,9 +267,9 @@ def main(
     speed: Annotated[Path | None, typer.Option(help="What benchmarks/speed.py printed for this model.")] = None,
 ) -> None:
     """Measures a finished rung again and rewrites its card."""
-    training = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    checkpoints = json.loads((folder / "training.json").read_text(encoding="utf-8"))["checkpoints"]
-    timed = None if speed is None else speed_facts(json.loads(speed.read_text(encoding="utf-8")))
+    training: dict[str, Any] = asdict(read(folder / "card.json", FinishedCard))
+    checkpoints = read(folder / "training.json", FinishedLog).checkpoints
+    timed = None if speed is None else speed_facts(read(speed, Timed))
     sources = licence_table(folder / "README.md")
     card = write_card(folder, float_folder or folder, held_out, training, checkpoints, sources, timed)
     typer.echo(json.dumps(card, indent=2))

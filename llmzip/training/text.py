@@ -5,12 +5,13 @@ every choice (tokenizer, mixture, schedule) is made on. The held-out files are n
 """
 
 import bz2
-import json
 import random
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from llmzip.documents import decode
 
 HELD_OUT_PACKAGES = {"asyncio", "email", "json", "http", "unittest"}
 """Packages of the standard library kept out of training: they are the held-out source code."""
@@ -34,10 +35,9 @@ def shard_paths(folder: Path) -> tuple[list[Path], Path]:
 
 def read_shard(path: Path) -> Iterator[Document]:
     """The documents of one shard, in file order."""
-    with bz2.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield Document(row["kind"], row["text"])
+    with bz2.open(path) as lines:
+        for number, line in enumerate(lines, 1):
+            yield decode(line, Document, f"{path}, line {number}")
 
 
 def read_standard_library() -> Iterator[Document]:

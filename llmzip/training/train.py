@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from llmzip.errors import DocumentError
 from llmzip.training.model import TrainedModel
 from llmzip.training.muon import Muon
 from llmzip.training.rungs import START_TOKEN, Rung
@@ -33,6 +34,19 @@ EVALUATIONS = 14
 def learning_rate(progress: float, step: int, decay_fraction: float = DECAY_FRACTION) -> float:
     """The factor on the learning rates at ``progress`` (0 to 1) of the tokens."""
     return min(1.0, (step + 1) / WARM_UP_STEPS, max(0.0, (1.0 - progress) / decay_fraction))
+
+
+def _lines_until(tokens: int, log: Path) -> Iterator[str]:
+    """The lines of a log up to a checkpoint; one that was cut short is of later. Raises DocumentError.
+
+    Not by ``documents``, which needs a library that a bare machine with a GPU lacks.
+    """
+    for number, line in enumerate(log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True), 1):
+        try:
+            if line.endswith("\n") and json.loads(line)["tokens"] <= tokens:
+                yield line
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise DocumentError(f"{log}, line {number}: it is no row of a log: delete it") from None
 
 
 def batches(
@@ -138,8 +152,7 @@ def train(
             optimizer.load_state_dict(optimizer_state)
         state = saved["state"]
     if log.exists():  # evaluations after the last checkpoint will be made again
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        log.write_text("".join(line for line in lines if json.loads(line)["tokens"] <= state["tokens"]))
+        log.write_text("".join(_lines_until(state["tokens"], log)), encoding="utf-8")
 
     def autocast() -> Any:
         return torch.autocast(device.split(":")[0], dtype=torch.bfloat16)
