@@ -15,15 +15,17 @@ from llmzip import archive
 from llmzip.bench.estimate import estimate_row
 from llmzip.bench.heatmap import measure_heatmap
 from llmzip.bench.measuring import measure_row
-from llmzip.bench.modelled import Modelled, interval_microbits, modelled
+from llmzip.bench.modelled import Modelled, modelled
 from llmzip.bench.results import MICROBITS
-from llmzip.bench.waterfall import unrounded_microbits, waterfall
+from llmzip.bench.waterfall import waterfall
+from llmzip.coder import IdealBits
 from llmzip.errors import ModelError, UsageError
-from llmzip.frames import Limit, encode_intervals, intervals, token_intervals
+from llmzip.frames import Limit, encode_intervals, intervals
 from llmzip.memory import first_state
 from llmzip.predictor import FloatPredictor, ModelPredictor
 from llmzip.predictors import Arithmetic, find_model_folder, load_predictor
 from llmzip.predictors.hub import load_hub
+from llmzip.scoring import frame_microbits, stream_bits
 
 LONG, SHORT = (SAMPLE * 6).encode(), SAMPLE.encode()[:150]
 
@@ -75,7 +77,10 @@ def test_the_waterfall_of_model_and_memory(folder: Path) -> None:
     assert sum(terms.values()) == 8 * len(packed) * MICROBITS
     assert 0 < abs(terms["precision"]) < terms["model"] / 100 and terms["memory"] < -terms["model"] / 10
     decided = terms["model"] + terms["precision"] + terms["cold_start"] + terms["memory"]
-    assert decided == interval_microbits(iter(decisions))
+    bits = IdealBits()
+    for _, own in decisions:
+        bits.add(own)
+    assert decided == pytest.approx(bits.microbits, rel=1e-4)
 
 
 @pytest.mark.parametrize("arithmetic", ["float", "exact"])
@@ -86,9 +91,9 @@ def test_what_rounding_costs_where_bytes_are_spelt(tmp_path: Path, arithmetic: A
         predictor = predictor.fitted(len(SHORT), 2)
     tokens = predictor.tokenize(SHORT)
     assert isinstance(predictor, ModelPredictor) and (tokens >= predictor.vocabulary_size - 256).any()
-    rounded = interval_microbits(token_intervals(tokens, predictor, 2))
-    unrounded = unrounded_microbits(tokens, predictor, 2)
-    assert unrounded is not None and 0 < abs(rounded - unrounded) < rounded / 200
+    rounded = frame_microbits(archive.MODEL, tokens, predictor, 2)
+    unrounded = stream_bits(tokens, predictor, 2) * MICROBITS
+    assert 0 < abs(rounded - unrounded) < rounded / 200
 
 
 def test_a_portable_row(folder: Path) -> None:
@@ -142,14 +147,11 @@ def test_the_bench_says_what_a_plain_forward_pass_says(name: str) -> None:
     with torch.inference_mode():
         fed = torch.from_numpy(np.concatenate(([plain.config.bos_token_id], tokens[:-1])))[None]
         rows = plain(input_ids=fed).logits[0].log_softmax(-1)
-    spelt = codec.predictor.vocabulary_size - plain.config.vocab_size
-    share = (
-        0.0 if not spelt else -math.log2(1 - 2**-10)
-    )  # of the tokens that spell bytes, which a model knows nothing of
-    forward = share * len(tokens) - float(rows[range(len(tokens)), tokens].sum()) / math.log(2)
+    forward = -float(rows[range(len(tokens)), tokens].sum()) / math.log(2)
     row = measure_row(codec, STORY, "story", explain=True)
     assert row.ideal_microbits is not None and row.waterfall_microbits is not None
-    assert row.waterfall_microbits["model"] / MICROBITS == pytest.approx(forward, rel=1e-5)
+    assert row.model_microbits == row.waterfall_microbits["model"]
+    assert abs(row.model_microbits / MICROBITS - forward) / len(STORY) < 1e-6
     assert row.ideal_microbits / MICROBITS == pytest.approx(forward, rel=1e-3)
-    exact = measure_row(modelled(where, arithmetic="exact", threads=1), STORY, "story")
-    assert exact.ideal_microbits is not None and exact.ideal_microbits / MICROBITS == pytest.approx(forward, rel=0.01)
+    exact = measure_row(modelled(where, arithmetic="exact", threads=1), STORY, "story", own_bits=True)
+    assert exact.model_microbits is not None and exact.model_microbits / MICROBITS == pytest.approx(forward, rel=0.01)

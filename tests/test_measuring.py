@@ -13,8 +13,8 @@ from conftest import SAMPLE, CountingPredictor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmzip import archive, coder, frames
 from llmzip import codec as llmzip_codec
-from llmzip import coder
 from llmzip.bench import measure
 from llmzip.bench.codecs import DEFAULT_CODECS, REFERENCE, classical_codec
 from llmzip.bench.estimate import estimate_row
@@ -22,10 +22,11 @@ from llmzip.bench.measuring import Bench, all_codecs, found_files, measure_row, 
 from llmzip.bench.modelled import Modelled, decoder_bytes, frames_of, ideal_microbits
 from llmzip.bench.peak_memory import peak_memory_bytes
 from llmzip.bench.results import MICROBITS, MeasuredCodec, Results
-from llmzip.bench.waterfall import cold_start_microbits, unrounded_microbits, waterfall
+from llmzip.bench.waterfall import waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
-from llmzip.frames import token_intervals
+from llmzip.predictors import load_predictor
 from llmzip.predictors.exact import ExactPredictor
+from llmzip.scoring import own_bits
 
 TEXT = b"It was a bright cold day in the valley, and the clocks of the two churches did not agree.\n" * 7
 
@@ -153,13 +154,13 @@ def test_ideal_bits_are_the_sum_of_logarithms(frequencies: list[int], cut: int) 
 def test_watched_payloads_cost_what_evaluating_them_again_says(tiny: ExactPredictor) -> None:
     data = TEXT * 4
     with coder.watched_payloads() as known:
-        archive = llmzip_codec.compress(data, tiny, streams=3)
-    (frame,) = frames_of(archive)
+        packed = llmzip_codec.compress(data, tiny, streams=3)
+    (frame,) = frames_of(packed)
     if frame.info.token_count:
         assert ideal_microbits(frame, tiny, known) == ideal_microbits(frame, tiny, {})
     with coder.watched_payloads() as known:
-        assert llmzip_codec.compress(data, tiny, streams=3) == archive  # watching changes nothing
-    assert llmzip_codec.compress(data, tiny, streams=3) == archive
+        assert llmzip_codec.compress(data, tiny, streams=3) == packed  # watching changes nothing
+    assert llmzip_codec.compress(data, tiny, streams=3) == packed
 
 
 def test_payloads_are_watched_in_all_threads() -> None:
@@ -177,42 +178,85 @@ def test_payloads_are_watched_in_all_threads() -> None:
 @given(st.binary(max_size=600) | st.text(max_size=300).map(str.encode), st.integers(1, 4), st.booleans())
 def test_waterfalls_sum_to_the_archive(data: bytes, streams: int, memory: bool) -> None:
     predictor = CountingPredictor()
-    archive = llmzip_codec.compress(data, predictor, streams=streams, frame_bytes=200, memory=memory)
-    terms = waterfall(archive, data, predictor, {})
-    assert sum(terms.values()) == 8 * MICROBITS * len(archive)
-    payloads = sum(frame.info.payload_bytes for frame in frames_of(archive))
-    assert terms["framing"] == 8 * MICROBITS * (len(archive) - payloads)
-    token_frames = sum(frame.info.token_count > 0 for frame in frames_of(archive))
+    packed = llmzip_codec.compress(data, predictor, streams=streams, frame_bytes=200, memory=memory)
+    terms = waterfall(packed, data, predictor, {})
+    assert sum(terms.values()) == 8 * MICROBITS * len(packed)
+    payloads = sum(frame.info.payload_bytes for frame in frames_of(packed))
+    assert terms["framing"] == 8 * MICROBITS * (len(packed) - payloads)
+    token_frames = sum(frame.info.token_count > 0 for frame in frames_of(packed))
     assert -24 * MICROBITS * token_frames <= terms["coder"] <= 80 * MICROBITS * token_frames
 
 
-def test_the_terms_of_memory_say_what_it_saves(counting: CountingPredictor) -> None:
-    data = (TEXT * 3)[:1400]
-    archive = llmzip_codec.compress(data, counting, streams=2)
-    (frame,) = frames_of(archive)
-    terms = waterfall(archive, data, counting, {})
-    ideal = ideal_microbits(frame, counting, {})
-    if frame.info.kind == "memory":
-        assert terms["memory"] == ideal and terms["model"] == 0
-    else:
-        assert frame.info.kind == "model+memory" and terms["memory"] < 0
-    assert sum(terms[term] for term in ("model", "memory", "precision", "cold_start")) == ideal
+def pieced(pieces: list[tuple[int, bytes]], predictor: ExactPredictor | CountingPredictor, streams: int = 2) -> bytes:
+    """An archive of frames of the given kinds."""
+    packed, sizes = [], []
+    for kind, data in pieces:
+        piece = frames.Piece(data, predictor.tokenize(data), streams)
+        payload = frames.CODINGS[kind].encode(piece, predictor, frames.Limit(1 << 20))
+        assert payload is not None
+        count = frames.CODINGS[kind].streams(piece)
+        packed.append(archive.pack_frame(kind, data, payload, len(piece.tokens) if count else 0, count))
+        sizes.append((len(packed[-1]), len(data)))
+    header = archive.pack_header(predictor.name, predictor.fingerprint)
+    check = archive.new_digest()
+    check.update(b"".join(data for _, data in pieces))
+    return header + b"".join(packed) + archive.pack_end(sizes, check.digest())
+
+
+@pytest.mark.parametrize("model", ["tiny", "counting"])
+def test_the_model_alone_is_of_all_tokens_whatever_codes_a_frame(model: str, request: pytest.FixtureRequest) -> None:
+    predictor = request.getfixturevalue(model)
+    kinds = [archive.MEMORY, archive.ZSTD, archive.STORED, archive.MODEL, archive.MODEL_AND_MEMORY]
+    pieces = [(kind, TEXT[100 * index : 100 * index + 100]) for index, kind in enumerate(kinds)]
+    whole, packed = TEXT[: 100 * len(kinds)], pieced(pieces, predictor)
+    assert [frame.info.kind for frame in frames_of(packed)] == [archive.KINDS[kind] for kind in kinds]
+    terms = waterfall(packed, whole, predictor, {})
+    assert sum(terms.values()) == 8 * MICROBITS * len(packed)
+    _, bits = own_bits(predictor, whole)
+    assert terms["model"] == round(float(bits.sum()) * MICROBITS)
+    for kind, data in pieces:  # a text with one frame
+        packed = pieced([(kind, data)], predictor)
+        terms = waterfall(packed, data, predictor, {})
+        assert sum(terms.values()) == 8 * MICROBITS * len(packed)
+        assert terms["model"] == round(float(own_bits(predictor, data)[1].sum()) * MICROBITS)
+
+
+def test_without_a_model_nothing_is_the_models_own() -> None:
+    predictor = load_predictor("adaptive", threads=1)
+    row = measure_row(Modelled(predictor), TEXT, "f", explain=True)
+    assert row.model_microbits is None and row.waterfall_microbits is not None
+    assert row.waterfall_microbits["model"] == 0 < row.waterfall_microbits["memory"]
+
+
+def test_rows_say_the_models_own_bits_where_asked(tiny: ExactPredictor, folder: Path) -> None:
+    own = round(float(own_bits(tiny, TEXT)[1].sum()) * MICROBITS)
+    for options in ({"explain": True}, {"own_bits": True}, {"own_bits": True, "quick": True}):
+        results = measure([folder / "one.txt"], models=[tiny], codecs=[], **options)  # type: ignore[arg-type]
+        assert results.rows[0].model_microbits == own
+        assert Results.from_json(results.to_json()) == results
+    (row,) = measure([folder / "one.txt"], models=[tiny], codecs=[]).rows
+    assert row.model_microbits is None
+
+
+def test_without_memory_a_model_is_another_codec(counting: CountingPredictor, folder: Path) -> None:
+    data = TEXT * 3
+    with_memory, without = Modelled(counting), Modelled(counting, memory=False)
+    assert without.description.name == "llmzip count --no-memory" and without.description.settings["memory"] == 0
+    assert with_memory.description.name == "llmzip count" and "memory" not in with_memory.description.settings
+    kinds = [{frame.info.kind for frame in frames_of(codec.compress(data))} for codec in (with_memory, without)]
+    assert "memory" in str(kinds[0]) and "memory" not in str(kinds[1])
+    (row,) = measure([folder / "one.txt"], models=[counting], codecs=[], memory=False).rows
+    assert row.codec == "llmzip count --no-memory"
+    estimate = estimate_row(without, data, "f")
+    assert abs(estimate.archive_bytes - len(without.compress(data))) <= 8
+    with pytest.raises(UsageError, match="adaptive is nothing but memory"):
+        measure([folder / "one.txt"], models=["adaptive"], codecs=[], memory=False)
 
 
 def test_a_cold_start_costs_what_the_past_would_have_saved(counting: CountingPredictor) -> None:
-    tokens = counting.tokenize(b"a" * 100)
-    assert cold_start_microbits(tokens, counting, 1) == 0
-    assert cold_start_microbits(tokens, counting, 2) > 10 * MICROBITS
-
-
-def test_unrounded_bits_are_close_to_the_coded_ones(tiny: ExactPredictor, counting: CountingPredictor) -> None:
-    tokens = tiny.tokenize(TEXT)
-    bits = coder.IdealBits()
-    for _, own in token_intervals(tokens, tiny, 3):
-        bits.add(own)
-    unrounded = unrounded_microbits(tokens, tiny, 3)
-    assert unrounded is not None and abs(unrounded / bits.microbits - 1) < 0.002
-    assert unrounded_microbits(counting.tokenize(TEXT), counting, 3) is None
+    data = b"a" * 1000
+    one, two = (waterfall(pieced([(archive.MODEL, data)], counting, streams), data, counting, {}) for streams in (1, 2))
+    assert one["cold_start"] == 0 and two["cold_start"] > 10 * MICROBITS and one["model"] == two["model"]
 
 
 def test_estimates_are_near_and_say_that_they_are_estimates(counting: CountingPredictor) -> None:

@@ -45,6 +45,8 @@ class BaselineRow:
     archive_bytes: Count
     ideal_microbits: Count | None = None
     waterfall_microbits: dict[WaterfallTerm, Whole] | None = None
+    model_microbits: Count | None = None
+    """The model's own, which nothing is judged by: ``exports`` says them."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,9 @@ def identities(files: Iterable[MeasuredFile], codecs: Iterable[MeasuredCodec], r
                 codec.fingerprint,
                 dict(codec.settings),
                 {
-                    row.file: BaselineRow(row.archive_bytes, row.ideal_microbits, row.waterfall_microbits)
+                    row.file: BaselineRow(
+                        row.archive_bytes, row.ideal_microbits, row.waterfall_microbits, row.model_microbits
+                    )
                     for row in known
                     if row.codec == codec.name
                 },

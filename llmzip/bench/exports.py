@@ -6,13 +6,13 @@ lm-evaluation-harness, and GitHub's step summary and annotations. May import ``b
 """
 
 import json
-import math
 from collections.abc import Callable
 from xml.etree import ElementTree
 
 from llmzip.bench.baseline import Baseline, BaselineCodec
 from llmzip.bench.gate import CodecComparison, Comparison, explanation, headline
 from llmzip.bench.results import MICROBITS
+from llmzip.errors import UsageError
 
 LM_EVAL_VERSION = 1
 """Of the task's definition, as lm-evaluation-harness counts them."""
@@ -83,21 +83,36 @@ def bencher(measured: Baseline, comparison: Comparison | None = None) -> str:
 
 
 def lm_eval(measured: Baseline, comparison: Comparison | None = None) -> str:
-    """As lm-evaluation-harness writes results: ideal bits, since its figures know no coder. Predictors only.
+    """As lm-evaluation-harness writes results: the model's own bits, as its forward pass has them. Models only.
 
-    A predictor and kind of text is a task. ``byte_perplexity`` is 2 ** bits_per_byte.
+    A model and kind of text is a task. ``byte_perplexity`` is 2 ** bits_per_byte; ``archive_bits_per_byte`` is what
+    the archive takes, memory, coder and framing included. Raises UsageError where no row says a model's own bits.
     """
     results: dict[str, dict[str, float | str]] = {}
     for name, codec in measured.codecs.items():
         for kind in (None, *dict.fromkeys(file.kind for file in measured.files.values())):
-            rate = _ideal_rate(codec, measured, kind)
-            if rate is not None:
-                task = name if kind is None else f"{name}, {kind}"
-                results[task] = {"alias": task, "bits_per_byte,none": rate, "byte_perplexity,none": 2.0**rate}
+            files = {file: facts for file, facts in measured.files.items() if kind in (None, facts.kind)}
+            own = [codec.rows[file].model_microbits for file in files]
+            if None in own:
+                continue
+            original_bytes = sum(facts.original_bytes for facts in files.values())
+            rate = sum(bits or 0 for bits in own) / MICROBITS / original_bytes
+            task = name if kind is None else f"{name}, {kind}"
+            results[task] = {
+                "alias": task,
+                "bits_per_byte,none": rate,
+                "byte_perplexity,none": 2.0**rate,
+                "archive_bits_per_byte,none": 8
+                * sum(codec.rows[file].archive_bytes for file in files)
+                / original_bytes,
+            }
+    if not results:
+        raise UsageError("no row says a model's own bits: llmzip bench -m MODEL --export lm-eval=FILE measures them")
+    metrics = ("bits_per_byte", "byte_perplexity", "archive_bits_per_byte")
     document = {
         "results": results,
         "versions": dict.fromkeys(results, LM_EVAL_VERSION),
-        "higher_is_better": dict.fromkeys(results, {"bits_per_byte": False, "byte_perplexity": False}),
+        "higher_is_better": {task: dict.fromkeys(metrics, False) for task in results},
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
@@ -115,15 +130,6 @@ EXPORTS: dict[str, Export] = {
 
 def _rate(codec: BaselineCodec, measured: Baseline) -> float:
     return 8 * codec.archive_bytes / measured.original_bytes
-
-
-def _ideal_rate(codec: BaselineCodec, measured: Baseline, kind: str | None) -> float | None:
-    files = {name: file for name, file in measured.files.items() if kind in (None, file.kind)}
-    ideals = [codec.rows[name].ideal_microbits for name in files]
-    if any(ideal is None for ideal in ideals):
-        return None
-    microbits = sum(ideal for ideal in ideals if ideal is not None)
-    return microbits / MICROBITS / math.fsum(file.original_bytes for file in files.values())
 
 
 def step_summary(measured: Baseline, comparison: Comparison | None = None) -> str:

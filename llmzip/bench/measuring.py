@@ -20,10 +20,10 @@ from llmzip.bench.kinds import kind_of
 from llmzip.bench.modelled import Modelled, frames_of, ideal_microbits, modelled
 from llmzip.bench.peak_memory import peak_memory_bytes
 from llmzip.bench.provenance import Clock
-from llmzip.bench.results import MeasuredFile, Results, Row
-from llmzip.bench.waterfall import waterfall
+from llmzip.bench.results import MeasuredFile, Results, Row, WaterfallTerm
+from llmzip.bench.waterfall import own_microbits, waterfall
 from llmzip.errors import CorpusError, RoundTripError, UsageError
-from llmzip.predictor import Predictor
+from llmzip.predictor import ModelPredictor, Predictor
 from llmzip.predictors import DEFAULT_RUNG
 from llmzip.sources import Sources, read_regular
 
@@ -37,17 +37,30 @@ def measure(
     codecs: Sequence[str | Codec] = DEFAULT_CODECS,
     explain: bool = False,
     quick: bool = False,
+    own_bits: bool = False,
+    memory: bool = True,
+    measure_memory: bool = False,
     threads: int = 0,
 ) -> Results:
     """Every file under every model and codec, each row decoded and compared. Empty files are left out.
 
     paths: files and folders; models: embedded rungs, folders or predictors; codecs: names such as "zstd -22 --long=27",
     or anything with ``description``, ``compress`` and ``decompress``; explain: where the bits of models go; quick:
-    models are scored, no archive of theirs is written, and their rows are estimates; threads: 0 for all cores. Raises
-    CorpusError, ModelError, UsageError and RoundTripError.
+    models are scored, no archive of theirs is written, and their rows are estimates; own_bits: what the tokens cost
+    under each model alone, as a forward pass gives it; memory: whether models learn from the text at hand;
+    measure_memory: how much memory each codec takes on the largest file, in a process of its own; threads: 0 for all
+    cores. Raises CorpusError, ModelError, UsageError and RoundTripError.
     """
-    measured = all_codecs(models, codecs, make=partial(modelled, threads=threads))
-    bench = Bench(found_files(paths), measured, explain=explain, quick=quick, threads=threads)
+    measured = all_codecs(models, codecs, memory=memory, make=partial(modelled, threads=threads, memory=memory))
+    bench = Bench(
+        found_files(paths),
+        measured,
+        explain=explain,
+        quick=quick,
+        own_bits=own_bits,
+        measure_memory=measure_memory,
+        threads=threads,
+    )
     for codec in bench.codecs:
         warm_up(codec, bench.files[0].data())
     for file, codec in bench.pending():
@@ -65,11 +78,13 @@ class Bench:
         *,
         explain: bool = False,
         quick: bool = False,
+        own_bits: bool = False,
+        measure_memory: bool = False,
         threads: int = 0,
         command: str = "",
     ) -> None:
-        """command: what was typed, for the record."""
-        self._explain, self._quick = explain, quick
+        """All as for ``measure``. command: what was typed, for the record."""
+        self._explain, self._quick, self._own_bits, self._measure_memory = explain, quick, own_bits, measure_memory
         self._gaps: dict[str, dict[str, int]] = {}
         self._largest = max(files, key=lambda file: file.measured.original_bytes)
         self.files, self.codecs = tuple(files), tuple(codecs)
@@ -92,6 +107,7 @@ class Bench:
         """Whether an earlier row tells as much as a new one would."""
         is_modelled = row.ideal_microbits is not None
         explained = row.waterfall_microbits is not None or self._quick or not self._explain
+        explained = explained and (row.model_microbits is not None or not self._own_bits)
         return row.estimate == self._quick and explained if is_modelled else row.verified
 
     def pending(self) -> list[tuple["FoundFile", Codec]]:
@@ -104,10 +120,10 @@ class Bench:
         if self._quick and isinstance(codec, Modelled):
             if codec.description.name not in self._gaps:
                 self._gaps[codec.description.name] = self._gap(codec)
-            row = estimate_row(codec, file.data(), file.measured.name)
+            row = estimate_row(codec, file.data(), file.measured.name, own_bits=self._own_bits)
         else:
-            row = measure_row(codec, file.data(), file.measured.name, explain=self._explain)
-            if file is self._largest:
+            row = measure_row(codec, file.data(), file.measured.name, explain=self._explain, own_bits=self._own_bits)
+            if self._measure_memory and file is self._largest:
                 row = replace(row, peak_memory_bytes=peak_memory_bytes(codec, file.path, threads=self._threads))
         self._rows[row.file, row.codec] = row
         return row
@@ -147,6 +163,13 @@ class FoundFile:
         if hashlib.sha256(data).hexdigest() != self.measured.sha256:
             raise CorpusError(f"{self.path} has changed since the bench began: begin again")
         return data
+
+
+def _own(predictor: Predictor, data: bytes, terms: dict[WaterfallTerm, int] | None) -> int | None:
+    if terms is not None:
+        return terms["model"] if isinstance(predictor, ModelPredictor) else None
+    own = own_microbits(data, predictor)
+    return None if own is None else own[-1]
 
 
 def found_files(paths: Iterable[str | Path], *, exclude: Sequence[str] = ()) -> list[FoundFile]:
@@ -203,18 +226,19 @@ def all_codecs(
     models: Sequence[str | Predictor],
     codecs: Sequence[str | Codec],
     *,
+    memory: bool = True,
     make: Callable[[str], Modelled] = modelled,
 ) -> list[Codec]:
     """The codecs of a bench, classical ones first, each once. Raises UsageError where two would have one name.
 
-    make: from the name of a model.
+    memory: of models that are given, not named; make: from the name of a model.
     """
     found: list[Codec] = [classical_codec(name) if isinstance(name, str) else name for name in dict.fromkeys(codecs)]
     for model in dict.fromkeys(models):
         if isinstance(model, str):
             found.append(make(model))
         else:
-            found.append(Modelled(model))
+            found.append(Modelled(model, memory=memory))
     names = [codec.description.name for codec in found]
     for name in names:
         if names.count(name) > 1:
@@ -228,10 +252,11 @@ def warm_up(codec: Codec, data: bytes) -> None:
         codec.decompress(codec.compress(data[:WARM_UP_BYTES]))
 
 
-def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False) -> Row:
+def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False, own_bits: bool = False) -> Row:
     """The row of ``data``, the content of ``file``. Raises RoundTripError, and CorpusError if there is no data.
 
-    explain: whether it says where the bits of a model's archive go.
+    explain: whether it says where the bits of a model's archive go, which include the model's own; own_bits: whether
+    it says those.
     """
     name = codec.description.name
     if not data:
@@ -246,11 +271,13 @@ def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False) 
         raise RoundTripError(f"{name} does not give {file} back: correct that program, or report a bug of llmzip")
     # A clock may stand still for very short work; no rate is infinite.
     seconds = max(compressed - started, 1e-9), max(decompressed - compressed, 1e-9)
-    ideal, terms = None, None
+    ideal, terms, own = None, None, None
     frame_bytes: tuple[tuple[int, int], ...] = ((len(archive), len(data)),)
     if isinstance(codec, Modelled):
         frames = list(frames_of(archive))
         ideal = sum(ideal_microbits(frame, codec.predictor, payloads) for frame in frames)
         frame_bytes = tuple((frame.info.archive_bytes, frame.info.original_bytes) for frame in frames)
         terms = waterfall(archive, data, codec.predictor, payloads) if explain else None
-    return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes, terms)
+        if own_bits or explain:
+            own = _own(codec.predictor, data, terms)
+    return Row(file, name, len(data), len(archive), ideal, *seconds, None, frame_bytes, terms, model_microbits=own)

@@ -9,16 +9,15 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from llmzip import archive, codec, coder, frames
+from llmzip import archive, codec, frames
 from llmzip.archive import ByteReader, Frame
 from llmzip.bench.results import MICROBITS, MeasuredCodec
+from llmzip.errors import UsageError
 from llmzip.memory import first_state
 from llmzip.model_folder import open_model_folder
 from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
 from llmzip.predictors import ADAPTIVE, Arithmetic, find_model_folder, load_predictor
+from llmzip.scoring import frame_microbits
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -28,22 +27,31 @@ _NOT_NEEDED_TO_DECODE = {"bench", "cli", "embedded", "training"}
 class Modelled:
     """llmzip with one predictor.
 
-    folder: where its parameters lie, to say what is what among them; origin: what ``modelled`` made it of, but for
-    threads; as JSON can hold it.
+    memory: whether it learns from the text at hand; without, it has another name. folder: where its parameters lie, to
+    say what is what among them; origin: what ``modelled`` made it of, but for threads; as JSON can hold it. Raises
+    UsageError where without memory nothing would be left.
     """
 
     def __init__(
-        self, predictor: Predictor, *, folder: Path | None = None, origin: dict[str, Any] | None = None
+        self,
+        predictor: Predictor,
+        *,
+        memory: bool = True,
+        folder: Path | None = None,
+        origin: dict[str, Any] | None = None,
     ) -> None:
+        if not memory and not isinstance(predictor, ModelPredictor):
+            raise UsageError(f"{predictor.name} is nothing but memory: leave --no-memory out, or name another model")
         self.origin = origin
-        self.predictor = predictor
+        self.predictor, self.memory = predictor, memory
         self.coding = predictor  # what runs: the predictor, perhaps wrapped
         self.description = MeasuredCodec(
-            f"llmzip {predictor.name}",
+            f"llmzip {predictor.name}{'' if memory else ' --no-memory'}",
             "predictor",
             {
                 "format_version": archive.FORMAT_VERSION,
                 "frame_bytes": frames.FRAME_BYTES,
+                **({} if memory else {"memory": 0}),
                 **(predictor.description() if isinstance(predictor, FloatPredictor) else {}),
             },
             exact=not isinstance(predictor, FloatPredictor),
@@ -60,7 +68,7 @@ class Modelled:
 
     def compress(self, data: bytes) -> bytes:
         """A whole llmzip archive."""
-        return codec.compress(data, self.coding)
+        return codec.compress(data, self.coding, memory=self.memory)
 
     def decompress(self, data: bytes) -> bytes:
         """The text of the archive, decoded with the same predictor."""
@@ -71,12 +79,13 @@ def modelled(
     name: str,
     *,
     threads: int = 0,
+    memory: bool = True,
     arithmetic: Arithmetic = "auto",
     dtype: str | None = None,
     device: str | None = None,
     offline: bool = False,
 ) -> Modelled:
-    """llmzip with a model, all as for ``load_predictor``. Raises ModelError and UsageError."""
+    """llmzip with a model, all but ``memory`` as for ``load_predictor``. Raises ModelError and UsageError."""
     origin: dict[str, Any] = {
         "name": name,
         "arithmetic": arithmetic,
@@ -85,8 +94,9 @@ def modelled(
         "offline": offline,
     }
     predictor = load_predictor(**origin, threads=threads)
+    origin["memory"] = memory
     folder = None if name == ADAPTIVE else find_model_folder(name, offline=True)
-    return Modelled(predictor, folder=folder, origin=origin)
+    return Modelled(predictor, memory=memory, folder=folder, origin=origin)
 
 
 def decoder_bytes() -> int:
@@ -133,16 +143,8 @@ def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int])
         return 8 * MICROBITS * frame.info.payload_bytes
     if frame.payload in known:
         return known[frame.payload]
-    kind = next(number for number, name in archive.KINDS.items() if name == frame.info.kind)
+    kind = archive.KIND_NUMBERS[frame.info.kind]
     if kind == archive.PORTABLE:
         raise ValueError("what portable frames cost at best is only known while they are coded")
     tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
-    return interval_microbits(frames.intervals(kind, tokens, predictor, frame.info.streams))
-
-
-def interval_microbits(intervals: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> int:
-    """What intervals cost at best."""
-    bits = coder.IdealBits()
-    for _, own in intervals:
-        bits.add(own)
-    return bits.microbits
+    return frame_microbits(kind, tokens, predictor, frame.info.streams)

@@ -31,12 +31,13 @@ WaterfallTerm = Literal["model", "memory", "precision", "cold_start", "coder", "
 WATERFALL_TERMS: tuple[WaterfallTerm, ...] = get_args(WaterfallTerm)
 """Where an archive's bits go, in the order of a waterfall:
 
-model: -log2 p of every token under the model alone, of the frames that a model codes, were p not rounded;
-memory: what memory adds to that (negative: what it saves), or all bits of frames that memory codes alone;
-precision: what frequencies in units of 2^-24, or the grid of a portable archive, cost against unrounded probabilities;
-cold_start: what it costs that every stream begins without a past;
+model: the model's own bits of all tokens of the text, whatever coding a frame chose (``scoring``: one stream, nothing
+rounded); 0 where there is no model;
+memory: what memory adds to that (negative: what it saves), also where it codes a frame alone;
+precision: what frequencies in units of 2^-24, the share of escapes, or the grid of a portable archive cost;
+cold_start: what it costs that every frame and every stream begins without a past;
 coder: what the payloads are longer than the ideal bits of their decisions, whole bytes and words included;
-fallback: payloads of zstd and stored frames;
+fallback: what zstd and stored frames cost more than the model (negative: what they save);
 framing: headers, checks, index and end.
 """
 
@@ -93,6 +94,9 @@ class Row:
     verified: bool = True
     """Decoded, and equal to the original. False only in an estimate."""
     estimate: bool = False
+    model_microbits: Count | None = None
+    """The model's own bits of all tokens, as a forward pass gives them, without memory, coder or framing; see
+    ``scoring``. None where they were not asked for or there is no model."""
 
     @property
     def bits_per_byte(self) -> float:
@@ -200,3 +204,6 @@ def _row_contradictions(row: Row, file: MeasuredFile, codec: MeasuredCodec) -> I
         and sum(row.waterfall_microbits.values()) != 8 * MICROBITS * row.archive_bytes
     ):
         yield "waterfall_microbits", "it does not add up to the archive"
+    if None not in (row.waterfall_microbits, row.model_microbits):
+        if (row.waterfall_microbits or {}).get("model") != row.model_microbits:
+            yield "model_microbits", "they are not those of the waterfall"

@@ -1,24 +1,42 @@
 """Where an archive's bits go: the terms of ``results.WATERFALL_TERMS``, each measured, with the archive as their sum.
 
-Evaluates the model again, about as long as compression takes. May import the codec and what lies below it, and the rest
-of ``bench``; ``bench`` and ``cli`` import it.
+Evaluates the model again, two or three times as long as compression takes. May import the codec, ``scoring`` and what
+lies below them, and the rest of ``bench``; ``bench`` and ``cli`` import it.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmzip import frames
 from llmzip.archive import Frame
-from llmzip.bench.modelled import as_it_wrote, frames_of, ideal_microbits, interval_microbits
+from llmzip.bench.modelled import as_it_wrote, frames_of, ideal_microbits
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, WaterfallTerm
-from llmzip.coder import IdealBits
-from llmzip.predictor import LogitPredictor, ModelPredictor, Predictor
-from llmzip.scoring import stream_bits
-
-COLD_TOKENS = 512
-"""Tokens at the beginning of a stream whose cost is compared with and without a past, which is as long."""
+from llmzip.errors import ModelError
+from llmzip.predictor import ModelPredictor, Predictor
+from llmzip.scoring import frame_microbits, own_bits, stream_bits
 
 _BYTE = 8 * MICROBITS
+
+
+def own_microbits(text: bytes, predictor: Predictor, ends: Sequence[int] = ()) -> list[int] | None:
+    """The model's own bits of the parts of ``text`` that end at each of ``ends``, then of all of it together.
+
+    A token belongs to the part in which it ends. None where there is no model, or its tokenizer does not give the text
+    back, so that no frame uses it.
+    """
+    if not isinstance(predictor, ModelPredictor):
+        return None
+    try:
+        token_ends, bits = own_bits(predictor, text)
+    except ModelError:
+        if predictor.detokenize(predictor.tokenize(text)) == text:
+            raise
+        return None
+    sums = np.concatenate(([0.0], np.cumsum(bits)))
+    upto = [round(float(sums[place]) * MICROBITS) for place in np.searchsorted(token_ends, [*ends, len(text)], "right")]
+    return [end - start for start, end in zip([0, *upto], upto[:-1], strict=False)] + [upto[-1]]
 
 
 def waterfall(archive: bytes, text: bytes, predictor: Predictor, known: dict[bytes, int]) -> dict[WaterfallTerm, int]:
@@ -30,59 +48,44 @@ def waterfall(archive: bytes, text: bytes, predictor: Predictor, known: dict[byt
     predictor = as_it_wrote(archive, predictor)
     terms = dict.fromkeys(WATERFALL_TERMS, 0)
     terms["framing"] = _BYTE * len(archive)
-    end = 0
-    for frame in frames_of(archive):
-        first, end = end, end + frame.info.original_bytes
+    parts = list(frames_of(archive))
+    ends = np.cumsum([frame.info.original_bytes for frame in parts]).tolist()
+    own = own_microbits(text, predictor, ends)
+    for index, (frame, end) in enumerate(zip(parts, ends, strict=True)):
         payload = _BYTE * frame.info.payload_bytes
         terms["framing"] -= payload
-        if not frame.info.token_count:
-            terms["fallback"] += payload
-            continue
-        ideal = ideal_microbits(frame, predictor, known)
-        terms["coder"] += payload - ideal
-        for term, microbits in _terms_of_model(frame, text[first:end], predictor, ideal).items():
+        piece = text[end - frame.info.original_bytes : end]
+        for term, microbits in _terms(frame, piece, predictor, known, None if own is None else own[index]).items():
             terms[term] += microbits
     return terms
 
 
-def _terms_of_model(frame: Frame, piece: bytes, predictor: Predictor, ideal: int) -> dict[WaterfallTerm, int]:
-    """What the ``ideal`` microbits of a frame of tokens, made of ``piece``, consist of."""
+def _terms(
+    frame: Frame, piece: bytes, predictor: Predictor, known: dict[bytes, int], own: int | None
+) -> dict[WaterfallTerm, int]:
+    """What the payload of a frame, made of ``piece``, consists of. own: microbits of the piece in the whole text."""
+    payload, model = _BYTE * frame.info.payload_bytes, own or 0
+    if not frame.info.token_count:
+        return {"model": model, "fallback": payload - model}
+    ideal = ideal_microbits(frame, predictor, known)
     if frame.info.kind == "memory":
-        return {"memory": ideal}
-    streams, model_predictor = frame.info.streams, frames.with_model(predictor)
+        return {"model": model, "memory": ideal - model, "coder": payload - ideal}
+    streams, model_predictor, rounded = frame.info.streams, frames.with_model(predictor), ideal
     tokens = predictor.tokenize(piece)
-    rounded = ideal
     if frame.info.kind == "model+memory":
-        rounded = interval_microbits(frames.token_intervals(tokens, model_predictor, streams))
-    cold_start = cold_start_microbits(tokens, model_predictor, streams)
-    unrounded = unrounded_microbits(tokens, model_predictor, streams)
-    precision = 0 if unrounded is None else rounded - unrounded
-    model = rounded - precision - cold_start
-    return {"model": model, "memory": ideal - rounded, "precision": precision, "cold_start": cold_start}
+        rounded = _without_memory(tokens, predictor, streams)
+    unrounded = round(stream_bits(tokens, model_predictor, streams) * MICROBITS)
+    model = unrounded if own is None else own
+    return {
+        "model": model,
+        "memory": ideal - rounded,
+        "precision": rounded - unrounded,
+        "cold_start": unrounded - model,
+        "coder": payload - ideal,
+    }
 
 
-def cold_start_microbits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> int:
-    """What the first COLD_TOKENS tokens of each stream but the first would save with as many tokens before them."""
-    parts = np.array_split(tokens, streams)  # as ``frames`` cuts them
-    if streams == 1:
-        return 0
-    reach = min(COLD_TOKENS, len(parts[-1]))
-    cold = np.stack([part[:reach] for part in parts[1:]])
-    pasts = np.stack([part[len(part) - reach :] for part in parts[:-1]])
-    return _cost(predictor, cold, 0) - _cost(predictor, np.concatenate([pasts, cold], axis=1), reach)
-
-
-def _cost(predictor: ModelPredictor, table: NDArray[np.int64], first: int) -> int:
-    """Microbits of the columns from ``first`` on of tokens [streams, n], under the model alone, as coded."""
-    intervals = frames.token_intervals(table.ravel(), predictor, len(table))
-    frequencies = np.concatenate([own for _, own in intervals])  # position by position
-    bits = IdealBits()
-    bits.add(frequencies[first * len(table) :])
-    return bits.microbits
-
-
-def unrounded_microbits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> int | None:
-    """What the tokens would cost under probabilities that were not rounded; None where the predictor cannot say."""
-    if not isinstance(predictor, LogitPredictor):
-        return None
-    return round(stream_bits(tokens, predictor, streams) * MICROBITS)
+def _without_memory(tokens: NDArray[np.int64], predictor: Predictor, streams: int) -> int:
+    kind = frames.choose_kind(predictor, len(tokens), memory=False)
+    assert kind is not None
+    return frame_microbits(kind, tokens, predictor, streams)

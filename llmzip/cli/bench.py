@@ -10,7 +10,19 @@ import typer
 
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline, parse_exports
 from llmzip.cli.messages import say, shown
-from llmzip.cli.options import Device, Dtype, Exact, Float, Json, Offline, Portable, Quiet, Threads, chosen_arithmetic
+from llmzip.cli.options import (
+    Device,
+    Dtype,
+    Exact,
+    Float,
+    Json,
+    NoMemory,
+    Offline,
+    Portable,
+    Quiet,
+    Threads,
+    chosen_arithmetic,
+)
 from llmzip.cli.progress import is_watched
 from llmzip.errors import UsageError
 from llmzip.targets import check_targets, remove_old, write_text
@@ -42,6 +54,13 @@ CodecFile = Annotated[
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Score models without writing archives: estimates.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Show where the bits of each model's archives go.")]
+MeasureMemory = Annotated[
+    bool,
+    typer.Option(
+        "--measure-memory",
+        help="Run each codec on the largest file once more, alone, and say how much memory it takes.",
+    ),
+]
 Files = Annotated[bool, typer.Option("--files", help="Show every file, not only kinds of files.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write the results to this file.")]
 Resume = Annotated[
@@ -62,6 +81,8 @@ def bench(
     codec_file: CodecFile = None,
     quick: Quick = False,
     explain: Explain = False,
+    no_memory: NoMemory = False,
+    measure_memory: MeasureMemory = False,
     files: Files = False,
     output: Output = None,
     resume: Resume = None,
@@ -120,12 +141,29 @@ def bench(
     found = files_to_measure(sources)
     for line in [*sources.unreadable, *([] if quiet else sources.left_out)]:
         say(f"llmzip: {shown(line)}")
-    make = partial(modelled, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline)
+    make = partial(
+        modelled,
+        threads=threads,
+        memory=not no_memory,
+        arithmetic=arithmetic,
+        dtype=dtype,
+        device=device,
+        offline=offline,
+    )
     classical = [*(codecs or DEFAULT_CODECS), *external]
     measured = all_codecs(models or [DEFAULT_RUNG], classical, make=make)
     gate.check_planned([file.measured for file in found], [codec.description for codec in measured])
     command = shlex.join(["llmzip", *sys.argv[1:]])
-    work = Bench(found, measured, explain=explain, quick=quick, threads=threads, command=command)
+    work = Bench(
+        found,
+        measured,
+        explain=explain,
+        quick=quick,
+        own_bits=gate.needs_own_bits,
+        measure_memory=measure_memory,
+        threads=threads,
+        command=command,
+    )
     if earlier is not None:
         kept = work.keep(earlier)
         if not quiet:

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MEANINGS = {
-    "model": "the model alone",
+    "model": "the model alone, of all tokens",
     "memory": "what memory adds or saves",
     "precision": "rounding of probabilities",
-    "cold_start": "streams that begin without a past",
+    "cold_start": "frames and streams that begin without a past",
     "coder": "whole words of the coder",
-    "fallback": "frames of zstd or plain bytes",
+    "fallback": "what frames of zstd or plain bytes add or save",
     "framing": "headers, checks, index",
 }
 

@@ -139,6 +139,11 @@ class Gate:
         if path is not None:
             self._baseline = self._old_baseline(path) if update else self._present_baseline(path)
 
+    @property
+    def needs_own_bits(self) -> bool:
+        """Whether an export says the models' own bits, which a bench else leaves out."""
+        return any(form == "lm-eval" for form, _ in self._exports)
+
     @staticmethod
     def _present_baseline(path: Path) -> "Baseline":
         if not path.exists():
