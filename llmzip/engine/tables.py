@@ -152,6 +152,10 @@ class Rotary:
         step = _rotate((self._low[0][-1:], self._low[1][-1:]), (one[0], one[1]))
         self._high = self._multiples(step)
 
+    def digits(self) -> tuple[NDArray[np.float64], ...]:
+        """Sines and cosines of the low digit, then of the high one, each [4096, dim / 2]: ``at`` adds their angles."""
+        return (*self._low, *self._high)
+
     def doublings(self) -> NDArray[np.float64]:
         """[24, 2, dim / 2]: sines, then cosines of 1, 2, 4, ... positions, from which ``at`` comes by addition."""
         places = [1 << bit for bit in range(POSITION_DIGIT_BITS)]
