@@ -25,7 +25,16 @@ KERNELS = {
     "x86_64": {
         "plain": (),
         "avx2": ("-mavx2", "-mbmi2"),
-        "vnni": ("-mavx2", "-mbmi2", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni"),
+        "vnni": (
+            "-mavx2",
+            "-mbmi2",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx512vnni",
+            "-mprefer-vector-width=512",
+        ),
     },
     "aarch64": {"plain": (), "dotprod": ("-march=armv8.2-a+dotprod",)},
 }
@@ -41,7 +50,9 @@ def compiler() -> list[str] | None:
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder) / "try.c"
                 source.write_text("#include <stdlib.h>\nint main(void) { return 0; }\n")
-                made = subprocess.run([*command, source, "-o", source.with_suffix("")], capture_output=True, check=False)
+                made = subprocess.run(
+                    [*command, source, "-o", source.with_suffix("")], capture_output=True, check=False
+                )
                 if made.returncode == 0:
                     return command
     return None

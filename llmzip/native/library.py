@@ -8,7 +8,7 @@ import ctypes
 import platform
 import sys
 import warnings
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, Structure, c_double, c_float, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ class ModelSetup(Structure):
         ("rotary", c_void_p * 4),
         ("order", c_void_p),
         ("path_start", c_void_p),
-        ("path_range", c_void_p),
+        ("path_middle", c_void_p),
         ("logarithm", c_void_p),
     )
 
@@ -69,16 +69,15 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "streams_frequencies": (None, (c_void_p, c_int32, c_void_p)),
     "streams_intervals": (None, (c_void_p, c_void_p, c_void_p, c_void_p)),
     "streams_odds": (None, (c_void_p, c_void_p, c_int32, c_void_p)),
-    "frame_create": (c_void_p, (c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int64)),
+    "frame_create": (c_void_p, (c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32)),
     "frame_destroy": (None, (c_void_p,)),
-    "frame_encode": (None, (c_void_p, c_void_p)),
+    "frame_encode": (None, (c_void_p, c_void_p, c_int64)),
+    "frame_open": (None, (c_void_p, c_void_p, c_size_t, c_void_p)),
     "frame_decode": (None, (c_void_p, c_int32)),
-    "frame_payload": (c_int64, (c_void_p, c_void_p)),
     "frame_done": (c_int64, (c_void_p,)),
     "frame_stop": (None, (c_void_p,)),
     "frame_outcome": (c_int32, (c_void_p,)),
-    "frame_source": (None, (c_void_p, c_char_p, c_size_t)),
-    "frame_tokens": (None, (c_void_p, c_void_p)),
+    "frame_words": (c_int64, (c_void_p, POINTER(c_void_p))),
 }
 """Of every function: what it returns and what it takes."""
 
@@ -91,9 +90,9 @@ class Library:
         self._loaded = loaded
 
     def __getattr__(self, name: str) -> Any:
-        result, arguments = SIGNATURES[name]
         function = getattr(self._loaded, f"{name}_{self.kernels}")
-        function.restype, function.argtypes = result, arguments
+        if name in SIGNATURES:
+            function.restype, function.argtypes = SIGNATURES[name]
         setattr(self, name, function)
         return function
 

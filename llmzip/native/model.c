@@ -1,5 +1,6 @@
 #include "model.h"
 
+#include "memory.h"
 #include "products.h"
 
 /* Output rows are computed for so many states at once. */
@@ -20,7 +21,7 @@ struct model {
     size_t dim, slots;        /* of a head and of a window, filled up */
     size_t q_stride, y_stride; /* the widest input and output, filled up */
     float *embedding;
-    int32_t *leaf_of; /* [vocabulary] or NULL */
+    int32_t *order, *leaf_of; /* [vocabulary]: the token of each leaf, in order of their numbers without a tree; back */
     matrix head;      /* its rows stand in the order of the leaves, its bias is in steps */
     layer *layers;
 };
@@ -81,12 +82,16 @@ model *model_create(const model_setup *setup) {
     m->y_stride = filled_up(larger(larger(vocabulary, hidden), larger(all, 2 * (size_t)setup->feed)));
     m->embedding = zeroed(vocabulary * hidden, sizeof *m->embedding);
     m->layers = zeroed(layers, sizeof *m->layers);
-    if (setup->order) m->leaf_of = zeroed(vocabulary, sizeof *m->leaf_of);
-    int fine = m->embedding && m->layers && (m->leaf_of || !setup->order);
+    m->order = zeroed(vocabulary, sizeof *m->order);
+    m->leaf_of = zeroed(vocabulary, sizeof *m->leaf_of);
+    int fine = m->embedding && m->layers && m->order && m->leaf_of;
     if (fine) memcpy(m->embedding, setup->embedding, vocabulary * hidden * sizeof *m->embedding);
-    for (size_t leaf = 0; fine && setup->order && leaf < vocabulary; leaf++) m->leaf_of[setup->order[leaf]] = (int32_t)leaf;
+    for (size_t leaf = 0; fine && leaf < vocabulary; leaf++) {
+        m->order[leaf] = setup->order ? setup->order[leaf] : (int32_t)leaf;
+        m->leaf_of[m->order[leaf]] = (int32_t)leaf;
+    }
     const matrix_setup *from = setup->matrices;
-    fine = fine && matrix_pack(&m->head, from++, setup->order);
+    fine = fine && matrix_pack(&m->head, from++, m->order);
     for (size_t i = 0; fine && i < layers; i++, from += 4) {
         layer *l = m->layers + i;
         fine = matrix_pack(&l->query_key_value, from, NULL) && matrix_pack(&l->attention_out, from + 1, NULL) &&
@@ -105,7 +110,7 @@ void model_destroy(model *m) {
         matrix_release(&m->layers[i].query_key_value), matrix_release(&m->layers[i].attention_out);
         matrix_release(&m->layers[i].gate_up), matrix_release(&m->layers[i].down);
     }
-    released(m->layers), released(m->embedding), released(m->leaf_of);
+    released(m->layers), released(m->embedding), released(m->order), released(m->leaf_of);
     free(m);
 }
 
@@ -125,8 +130,23 @@ static float peak_of(const float *x, size_t size) {
     return peak > 1e-20f ? peak : 1e-20f;
 }
 
+/* As integers that are ordered as the numbers are: compilers do not take the maximum of floats in any order. */
+static float largest_of(const float *x, size_t size) {
+    int32_t largest = INT32_MIN;
+    float value;
+    for (size_t i = 0; i < size; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits ^= bits >> 31 & INT32_MAX;
+        largest = bits > largest ? bits : largest;
+    }
+    largest ^= largest >> 31 & INT32_MAX;
+    memcpy(&value, &largest, 4);
+    return value;
+}
+
 /* Integers of at most 127 and the peak: x ~ integers * peak / 127. */
-static float quantise(const float *x, size_t size, whole *q) {
+static float quantise(const float *restrict x, size_t size, whole *restrict q) {
     float peak = peak_of(x, size), inverse = 127.0f / peak;
     for (size_t i = 0; i < size; i++) q[i] = (whole)(int32_t)rintf(x[i] * inverse);
     return peak;
@@ -166,12 +186,13 @@ static void multiply(const streams *s, const matrix *a, size_t count) {
 }
 
 /* to[i] = product * factor * scale (+ bias): the real values of a row. */
-static void scaled(const matrix *a, const int32_t *y, float factor, size_t size, float *to) {
+static void scaled(const matrix *a, const int32_t *restrict y, float factor, size_t size, float *restrict to) {
+    const float *restrict scale = a->scale;
     if (a->part_count == 1) {
-        for (size_t i = 0; i < size; i++) to[i] = ((float)y[i] * factor) * a->scale[i];
+        for (size_t i = 0; i < size; i++) to[i] = ((float)y[i] * factor) * scale[i];
     } else {
         memcpy(to, y, size * sizeof *to);
-        for (size_t i = 0; i < size; i++) to[i] = (to[i] * factor) * a->scale[i];
+        for (size_t i = 0; i < size; i++) to[i] = (to[i] * factor) * scale[i];
     }
     if (a->bias)
         for (size_t i = 0; i < size; i++) to[i] = to[i] + a->bias[i];
@@ -190,13 +211,12 @@ static void turn(const model *m, int64_t position, float *angle) {
 }
 
 /* Scores to shares of about 2^16 in all, in place. steps: room. Returns the largest value peak of the window. */
-static void soften(const model *m, int32_t *scores, size_t seen, float unit, const float *key_peaks,
-                   const float *value_peaks, float peak, float *steps) {
-    const int32_t *exp = m->setup.exp;
-    float largest = -3e38f;
+static void soften(const model *m, int32_t *restrict scores, size_t seen, float unit, const float *restrict key_peaks,
+                   const float *restrict value_peaks, float peak, float *restrict steps) {
+    const int32_t *restrict exp = m->setup.exp;
     int64_t total = 0;
     for (size_t j = 0; j < seen; j++) steps[j] = ((float)scores[j] * unit) * key_peaks[j];
-    for (size_t j = 0; j < seen; j++) largest = steps[j] > largest ? steps[j] : largest;
+    float largest = largest_of(steps, seen);
     for (size_t j = 0; j < seen; j++) {
         float step = largest - steps[j];
         scores[j] = exp[(int32_t)rintf(step < EXP_LAST ? step : EXP_LAST)];
@@ -257,9 +277,10 @@ static void attend(streams *s, const layer *l, int32_t index, int32_t stream, in
 }
 
 /* SwiGLU: silu(gate) * up. */
-static void gate(const model *m, const matrix *a, const int32_t *y, float factor, float *values, float *to) {
+static void gate(const model *m, const matrix *a, const int32_t *y, float factor, float *restrict values,
+                 float *restrict to) {
     size_t feed = (size_t)m->setup.feed;
-    const float *sigmoid = m->setup.sigmoid + SIGMOID_LIMIT;
+    const float *restrict sigmoid = m->setup.sigmoid + SIGMOID_LIMIT;
     scaled(a, y, factor, 2 * feed, values);
     for (size_t i = 0; i < feed; i++) {
         float open = values[i], step = open * STEPS_PER_NAT;
@@ -383,116 +404,135 @@ static size_t head_rows(streams *s, int32_t now, size_t first) {
 }
 
 /* [vocabulary] by leaf, at least 1 with sum 2^24, in place of the products. */
-static void frequencies_of(streams *s, int32_t *y, float factor) {
+static void frequencies_of(streams *s, int32_t *restrict y, float factor) {
     const model *m = s->m;
     size_t vocabulary = (size_t)m->setup.vocabulary;
-    const int32_t *exp = m->setup.exp, *order = m->setup.order;
-    float *steps = s->row, largest = -3e38f;
+    const int32_t *restrict exp = m->setup.exp, *restrict order = m->order;
+    float *restrict steps = s->row;
     scaled(&m->head, y, factor, vocabulary, steps);
-    for (size_t i = 0; i < vocabulary; i++) largest = steps[i] > largest ? steps[i] : largest;
+    float largest = largest_of(steps, vocabulary);
     for (size_t i = 0; i < vocabulary; i++) {
         float step = largest - steps[i];
         y[i] = exp[(int32_t)rintf(step < EXP_LAST ? step : EXP_LAST)];
     }
     int64_t total = 0;
-    size_t best = vocabulary;
+    int32_t best = INT32_MAX, top = exp[0]; /* the first of the largest, by the tokens' numbers */
     for (size_t i = 0; i < vocabulary; i++) total += y[i];
-    for (size_t i = 0; i < vocabulary; i++)
-        if (y[i] == exp[0] && (best == vocabulary || (order && order[i] < order[best]))) best = i;
+    for (size_t i = 0; i < vocabulary; i++) {
+        int32_t token = order[i] | (y[i] == top ? 0 : INT32_MAX);
+        best = token < best ? token : best;
+    }
     double ratio = (double)(FREQUENCY_TOTAL - (int32_t)vocabulary) / (double)total;
     int32_t left = FREQUENCY_TOTAL;
     for (size_t i = 0; i < vocabulary; i++) y[i] = 1 + (int32_t)((double)y[i] * ratio);
     for (size_t i = 0; i < vocabulary; i++) left -= y[i];
-    y[best] += left;
+    y[m->leaf_of[best]] += left;
 }
 
 void streams_logits(streams *s, int32_t now, float *logits) {
-    const int32_t *order = s->m->setup.order;
+    const int32_t *order = s->m->order;
     size_t vocabulary = (size_t)s->m->setup.vocabulary, all = (size_t)s->active * (size_t)(now ? 1 : s->read);
     for (size_t first = 0, rows; first < all; first += rows) {
         rows = head_rows(s, now, first);
         for (size_t row = 0; row < rows; row++, logits += vocabulary) {
             scaled(&s->m->head, Y(row), s->factor[row], vocabulary, s->row);
-            for (size_t i = 0; i < vocabulary; i++) logits[order ? (size_t)order[i] : i] = s->row[i] / STEPS_PER_NAT;
+            for (size_t i = 0; i < vocabulary; i++) logits[order[i]] = s->row[i] / STEPS_PER_NAT;
         }
     }
 }
 
 void streams_frequencies(streams *s, int32_t now, int32_t *frequencies) {
     const model *m = s->m;
-    const int32_t *order = m->setup.order;
+    const int32_t *order = m->order;
     size_t vocabulary = (size_t)m->setup.vocabulary, all = (size_t)s->active * (size_t)(now ? 1 : s->read);
     for (size_t first = 0, rows; first < all; first += rows) {
         rows = head_rows(s, now, first);
         for (size_t row = 0; row < rows; row++, frequencies += vocabulary) {
             frequencies_of(s, Y(row), s->factor[row]);
-            for (size_t i = 0; i < vocabulary; i++) frequencies[order ? (size_t)order[i] : i] = Y(row)[i];
+            for (size_t i = 0; i < vocabulary; i++) frequencies[order[i]] = Y(row)[i];
         }
     }
 }
 
 void streams_intervals(streams *s, const int32_t *tokens, int32_t *below, int32_t *own) {
     const model *m = s->m;
-    const int32_t *order = m->setup.order;
+    const int32_t *order = m->order;
     size_t vocabulary = (size_t)m->setup.vocabulary, all = (size_t)s->active * (size_t)s->read;
     for (size_t first = 0, rows; first < all; first += rows) {
         rows = head_rows(s, 0, first);
         for (size_t row = 0; row < rows; row++) {
             int32_t *y = Y(row), token = tokens[first + row], sum = 0;
             frequencies_of(s, y, s->factor[row]);
-            if (order)
-                for (size_t i = 0; i < vocabulary; i++) sum += order[i] < token ? y[i] : 0;
-            else
-                for (int32_t i = 0; i < token; i++) sum += y[i];
-            below[first + row] = sum, own[first + row] = y[order ? m->leaf_of[token] : token];
+            for (size_t i = 0; i < vocabulary; i++) sum += order[i] < token ? y[i] : 0;
+            below[first + row] = sum, own[first + row] = y[m->leaf_of[token]];
         }
     }
 }
 
-static void sums_of(const int32_t *frequencies, size_t vocabulary, uint32_t *sums) {
+/* blocks[k] = the sum of the frequencies of all leaves before 64 k: what lies before any leaf is then a short sum. */
+static void blocks_of(const int32_t *frequencies, size_t vocabulary, uint32_t *blocks) {
     uint32_t sum = 0;
-    for (size_t i = 0; i < vocabulary; i++) sums[i] = sum, sum += (uint32_t)frequencies[i];
-    sums[vocabulary] = sum;
+    for (size_t first = 0; first < vocabulary; first += WIDTH) {
+        size_t end = first + WIDTH < vocabulary ? first + WIDTH : vocabulary;
+        uint32_t own = 0;
+        *blocks++ = sum;
+        for (size_t i = first; i < end; i++) own += (uint32_t)frequencies[i];
+        sum += own;
+    }
+    *blocks = sum;
 }
 
-/* 1024 ln(value) up to a constant, for 1 <= value <= 2^24. */
-static int32_t logarithm_of(const int32_t *table, uint32_t value) {
-    int32_t bits = 1;
-    while (value >> bits) bits++;
-    return (int32_t)((int64_t)bits * 709783 / 1000) + table[((uint64_t)value << 12 >> bits) - 2048];
+uint32_t sum_before(const int32_t *frequencies, const uint32_t *blocks, int32_t leaf) {
+    uint32_t sum = blocks[leaf / WIDTH];
+    for (int32_t i = leaf / WIDTH * WIDTH; i < leaf; i++) sum += (uint32_t)frequencies[i];
+    return sum;
 }
 
-int32_t log_odds(const int32_t *table, uint32_t right, uint32_t left) {
-    return (logarithm_of(table, right) - logarithm_of(table, left)) >> 2;
+int32_t model_odds(const model *m, uint32_t right, uint32_t left) {
+    return (memory_logarithm(right, m->setup.logarithm) - memory_logarithm(left, m->setup.logarithm)) >> 2;
+}
+
+int32_t model_vocabulary(const model *m) { return m->setup.vocabulary; }
+
+int32_t model_depth(const model *m) {
+    const int32_t *start = m->setup.path_start;
+    int32_t depth = 0;
+    for (int32_t token = 0; start && token < m->setup.vocabulary; token++)
+        if (start[token + 1] - start[token] > depth) depth = start[token + 1] - start[token];
+    return depth;
 }
 
 void streams_odds(streams *s, const int32_t *tokens, int32_t depth, int16_t *odds) {
     const model *m = s->m;
     size_t vocabulary = (size_t)m->setup.vocabulary, all = (size_t)s->active * (size_t)s->read;
-    uint32_t *sums = (uint32_t *)s->sums;
+    uint32_t *blocks = (uint32_t *)s->sums;
     for (size_t first = 0, rows; first < all; first += rows) {
         rows = head_rows(s, 0, first);
         for (size_t row = 0; row < rows; row++) {
             frequencies_of(s, Y(row), s->factor[row]);
-            sums_of(Y(row), vocabulary, sums);
-            int32_t token = tokens[first + row], start = m->setup.path_start[token];
+            blocks_of(Y(row), vocabulary, blocks);
+            int32_t token = tokens[first + row], start = m->setup.path_start[token], leaf = m->leaf_of[token];
             int16_t *to = odds + (first + row) * (size_t)depth;
+            uint32_t below = 0, end = FREQUENCY_TOTAL; /* of the node's leaves */
             for (int32_t step = start; step < m->setup.path_start[token + 1]; step++) {
-                const int32_t *range = m->setup.path_range + 3 * (size_t)step;
-                uint32_t right = sums[range[2]] - sums[range[1]], left = sums[range[1]] - sums[range[0]];
-                to[step - start] = (int16_t)log_odds(m->setup.logarithm, right, left);
+                int32_t middle_leaf = m->setup.path_middle[step];
+                uint32_t middle = sum_before(Y(row), blocks, middle_leaf);
+                to[step - start] = (int16_t)model_odds(m, end - middle, middle - below);
+                if (leaf < middle_leaf) end = middle;
+                else below = middle;
             }
         }
     }
 }
 
-void streams_sums(streams *s, uint32_t *sums) {
+void streams_distributions(streams *s, int32_t *frequencies, uint32_t *blocks) {
     size_t vocabulary = (size_t)s->m->setup.vocabulary, all = (size_t)s->active;
     for (size_t first = 0, rows; first < all; first += rows) {
         rows = head_rows(s, 1, first);
-        for (size_t row = 0; row < rows; row++, sums += vocabulary + 1) {
+        for (size_t row = 0; row < rows; row++, frequencies += vocabulary, blocks += vocabulary / WIDTH + 2) {
             frequencies_of(s, Y(row), s->factor[row]);
-            sums_of(Y(row), vocabulary, sums);
+            memcpy(frequencies, Y(row), vocabulary * sizeof *frequencies);
+            blocks_of(frequencies, vocabulary, blocks);
         }
     }
 }

@@ -1,6 +1,6 @@
 /* The exact engine in C: what engine/array_ops.py defines, the same bits (docs/arithmetic.md). A model is packed once and
  * then constant; streams are some token sequences that one thread moves on, many positions at a time or one. Knows no
- * memory, coder or files. Used by frame.c and, through the functions here, by Python. */
+ * memory but its logarithm, no coder and no files. Used by frame.c and, through the functions here, by Python. */
 
 #ifndef LLMZIP_MODEL_H
 #define LLMZIP_MODEL_H
@@ -30,8 +30,8 @@ typedef struct {
     const double *rotary[4];      /* [2^POSITION_BITS][dim / 2]: sines and cosines of low digits, then of high ones */
     const int32_t *order;         /* [vocabulary]: the tokens as the tree's leaves stand; this and the rest may be NULL */
     const int32_t *path_start;    /* [vocabulary + 1] */
-    const int32_t *path_range;    /* [path_start[vocabulary]][3]: first leaf, middle and end of each node on the way */
-    const int32_t *logarithm;     /* [2048] */
+    const int32_t *path_middle;   /* [path_start[vocabulary]]: the first leaf to the right of each node on the way */
+    const uint16_t *logarithm;    /* [2048]: of memory_logarithm */
 } model_setup;
 
 typedef struct model model;
@@ -54,8 +54,12 @@ void streams_frequencies(streams *s, int32_t now, int32_t *frequencies); /* [voc
 void streams_intervals(streams *s, const int32_t *tokens, int32_t *below, int32_t *own);
 void streams_odds(streams *s, const int32_t *tokens, int32_t depth, int16_t *odds); /* [depth]: on the way to each */
 
-/* For frame.c: sums[leaf] = frequencies of all leaves before it, [vocabulary + 1], of the newest state of each stream. */
-void streams_sums(streams *s, uint32_t *sums);
-int32_t log_odds(const int32_t *logarithm, uint32_t right, uint32_t left); /* 1/256 nat */
+/* For frame.c: by leaf, of the newest state of each active stream, [active][vocabulary] and, for ``sum_before``,
+ * [active][vocabulary / 64 + 2]. */
+void streams_distributions(streams *s, int32_t *frequencies, uint32_t *blocks);
+uint32_t sum_before(const int32_t *frequencies, const uint32_t *blocks, int32_t leaf);
+int32_t model_odds(const model *m, uint32_t right, uint32_t left); /* of two sums of frequencies, 1/256 nat */
+int32_t model_vocabulary(const model *m);
+int32_t model_depth(const model *m); /* of the longest way to a token; 0 without a tree */
 
 #endif

@@ -51,9 +51,14 @@ class NativeModel:
         for place, angle in enumerate(angles):
             setup.rotary[place] = angle
         if tree is not None:
-            arrays = [int32(tree.order), int32(tree.path_start), int32(tree.path_range), int32(logarithm_table())]
+            arrays = [
+                int32(tree.order),
+                int32(tree.path_start),
+                int32(tree.path_range[:, 1]),
+                logarithm_table().astype(np.uint16),
+            ]
             self._tables += arrays
-            setup.order, setup.path_start, setup.path_range, setup.logarithm = map(address, arrays)
+            setup.order, setup.path_start, setup.path_middle, setup.logarithm = map(address, arrays)
         self.handle = library.model_create(setup)
         if not self.handle:
             raise ModelError(_NO_ROOM)
