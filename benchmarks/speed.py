@@ -96,7 +96,7 @@ def speed_ratios(row: dict[str, Any], base: dict[str, Any]) -> dict[str, float]:
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else DEFAULT_RUNG
     text = Path(sys.argv[2]).read_bytes() if len(sys.argv) > 2 else sample_text()
-    predictor = load_predictor(name, engine="compiled", threads=THREADS)
+    predictor = load_predictor(name, engine="native", threads=THREADS)
     adaptive = load_predictor(ADAPTIVE, threads=THREADS)
     token_count = len(predictor.tokenize(text))
     products = bare_seconds(predictor._model, token_count)  # type: ignore[attr-defined]

@@ -463,7 +463,7 @@ def test_frames_with_memory_come_back(
         assert frames.decode_frame(record, lambda p=predictor: p) == data * repeats  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("engine", ["numpy", "compiled", "torch"])
+@pytest.mark.parametrize("engine", ["numpy", "native", "torch"])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_memory_gives_the_same_bytes_on_every_engine(
     model_folder: Path, tiny: ExactPredictor, engine: str, threads: int

@@ -19,8 +19,10 @@ from llmzip.engine.model import CHUNK_POSITIONS, ExactModel, ExactStreams
 from llmzip.engine.tables import EXP_LENGTH, Rotary, exp_table, sigmoid_table
 from llmzip.engine.weights import EXACT_LIMIT, load_weights, make_linear, quantise_rows
 from llmzip.errors import ModelError
+from llmzip.native.library import available
+from llmzip.predictors.exact import make_model
 
-ENGINES = ["numpy", "compiled", "torch"]
+ENGINES = ["numpy", *(one.kernels for one in available()), "torch"]
 SHAPES = {
     "grouped": {},
     "one-group": {"heads": 3, "groups": 1},
@@ -72,7 +74,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def run(folder: Path, engine: str, tokens: np.ndarray, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Intervals of the tokens, ``step`` positions at a time, and the distribution after them."""
-    streams = ExactStreams(ExactModel(load_weights(folder), engine), len(tokens))
+    streams = make_model(load_weights(folder), engine).streams(len(tokens))
     parts = [streams.intervals(tokens[:, first : first + step]) for first in range(0, tokens.shape[1], step)]
     joined = (np.concatenate([part[k] for part in parts], axis=1) for k in (0, 1))
     return (*joined, streams.next_frequencies())
@@ -86,30 +88,6 @@ def test_every_engine_and_step_gives_the_same_bits(folder: Path, engine: str, st
     expected = run(folder, "numpy", tokens, 64)
     for one, other in zip(expected, run(folder, engine, tokens, step), strict=True):
         assert np.array_equal(one, other)
-
-
-def test_the_compiled_engine_takes_over_in_midstream(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("llmzip.engine.model.COMPILE_AFTER_TOKENS", 100)
-    monkeypatch.setattr("llmzip.engine.model._numba_is_imported", lambda: False)
-    tokens = np.random.default_rng(4).integers(0, 300, (2, 200))
-    for one, other in zip(run(model_folder, "numpy", tokens, 9), run(model_folder, "auto", tokens, 9), strict=True):
-        assert np.array_equal(one, other)
-
-
-@pytest.mark.parametrize("inputs", [5, 64, 3000])  # 3000: of two parts
-def test_few_rows_are_multiplied_to_the_same_bits(inputs: int, model_folder: Path) -> None:
-    from llmzip.engine.array_ops import ArrayOps
-    from llmzip.engine.backends import NumpyBackend
-    from llmzip.engine.compiled_ops import FEW_ROWS, CompiledOps
-
-    shape, rng = load_weights(model_folder).shape, np.random.default_rng(inputs)
-    linear = make_linear(rng.uniform(-1, 1, (33, inputs)).astype(np.float32))
-    assert (len(linear.parts) > 1) == (inputs == 3000)
-    plain, compiled = ArrayOps(shape, NumpyBackend()), CompiledOps(shape)
-    for rows in range(1, FEW_ROWS + 2):
-        q = rng.integers(-127, 128, (rows, inputs)).astype(np.float32)
-        q[0] = 127 * np.sign(linear.parts[0][0, 0])
-        assert np.array_equal(plain.linear(q, linear), compiled.linear(q, linear))
 
 
 def test_the_float_model_of_transformers_agrees(folder: Path) -> None:
@@ -135,7 +113,6 @@ MATRIX = {
     "SkylakeX": {"OPENBLAS_CORETYPE": "SkylakeX"},
     "two BLAS threads": {"OPENBLAS_NUM_THREADS": "2"},
     "no numpy SIMD": {"NPY_DISABLE_CPU_FEATURES": "AVX512F AVX2 FMA3 AVX512_SKX"},
-    "generic numba": {"NUMBA_CPU_NAME": "generic"},
     "torch default": {"ATEN_CPU_CAPABILITY": "default", "ENGINE": "torch"},
     "torch avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ENGINE": "torch"},
 }
@@ -162,7 +139,7 @@ def test_the_same_archive_from_other_instructions_and_threads(name: str, model_f
     text = tmp_path / "text"
     text.write_bytes(("Numbers such as 3,141 and names such as Köln.\n" * 9).encode() + bytes(range(256)))
     variables = dict(MATRIX[name])
-    engine = variables.pop("ENGINE", "numpy,compiled")
+    engine = variables.pop("ENGINE", "numpy,native")
     command = [sys.executable, "-c", PROGRAM, str(model_folder), str(text), engine]
     result = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
     if result.returncode and "NPY_DISABLE" in result.stderr:
@@ -303,23 +280,9 @@ def test_the_largest_weights_that_are_taken_give_the_same_bits(tmp_path: Path) -
     save_file(tensors, folder / "model.safetensors")
     tokens = np.random.default_rng(9).integers(0, 300, (2, 90))
     expected = run(folder, "numpy", tokens, 90)
-    for engine in ("compiled", "torch"):
+    for engine in ENGINES[1:]:
         for one, other in zip(expected, run(folder, engine, tokens, 7), strict=True):
             assert np.array_equal(one, other)
-
-
-def test_the_kernels_have_the_constants_of_the_definition() -> None:
-    """They are written out twice because numba's cache does not see changes of other files."""
-    from llmzip import predictor
-    from llmzip.engine import array_ops, compiled_ops, tables, weights
-
-    assert compiled_ops.ACTIVATION_LIMIT == weights.ACTIVATION_LIMIT
-    assert compiled_ops.SMALLEST_PEAK == weights.SMALLEST_PEAK
-    assert compiled_ops.PROBABILITY_TOTAL == array_ops.PROBABILITY_TOTAL
-    assert compiled_ops.FREQUENCY_TOTAL == predictor.FREQUENCY_TOTAL
-    for name in ("STEPS_PER_NAT", "EXP_LENGTH", "SIGMOID_LIMIT"):
-        assert getattr(compiled_ops, name) == getattr(tables, name)
-    assert compiled_ops._VALUE_UNIT == array_ops.VALUE_UNIT and compiled_ops._PEAK_UNIT == array_ops.PEAK_UNIT
 
 
 def test_streams_that_would_fill_the_memory_are_refused(model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

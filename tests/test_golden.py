@@ -10,7 +10,7 @@ from llmzip.predictors.exact import load_exact
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
-@pytest.mark.parametrize("engine", ["numpy", "compiled", "torch"])
+@pytest.mark.parametrize("engine", ["numpy", "native", "torch"])
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.llmz")), ids=lambda path: path.stem)
 def test_a_golden_archive_decodes(path: Path, engine: str) -> None:
     if engine == "torch":

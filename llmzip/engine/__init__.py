@@ -9,7 +9,7 @@ Three rules make it so (``docs/arithmetic.md`` gives the proofs):
 Version 2, for models that were not trained for it, has wider inputs and more families: read ``families``,
 ``rope_scaling``, ``wide_weights``, ``wide_ops`` (its arithmetic), ``wide_model``.
 
-Read ``tables``, ``weights``, ``array_ops`` (the arithmetic, in plain array code), ``compiled_ops`` (the same,
-fused and compiled), ``model`` (the layers). May import ``compiled``, ``errors`` and ``predictor``; only ``predictors``
-imports it.
+Read ``tables``, ``weights``, ``array_ops`` (the arithmetic, in plain array code: the definition), ``model`` (the
+layers), ``native`` (the same in C, which is what runs where it was compiled). May import ``native``, ``documents``,
+``model_folder``, ``errors`` and ``predictor``; only ``predictors``, ``standalone`` and ``training`` import it.
 """

@@ -1,4 +1,4 @@
-"""The arithmetic of the exact engine in plain array code: the definition that ``compiled_ops`` must equal bit for bit.
+"""The arithmetic of the exact engine in plain array code: the definition that ``native/model.c`` equals bit for bit.
 
 Notation: B streams, T new positions, N = B * T rows, D hidden size, H query heads, G key-value heads, d head size,
 S cache slots, V vocabulary. "Integers" are whole numbers held in float32. Every line is one of: an exact sum of

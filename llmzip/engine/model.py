@@ -4,7 +4,6 @@
 positions at a time; the arithmetic makes that one result. May import the rest of ``engine`` and ``predictor``.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from llmzip.engine.array_ops import ArrayOps
 from llmzip.engine.backends import Array, NumpyBackend, TorchBackend
 from llmzip.engine.tables import MAXIMUM_POSITION, Rotary
-from llmzip.engine.weights import Layer, Linear, Weights
+from llmzip.engine.weights import Layer, Linear, Shape, Weights
 from llmzip.errors import ModelError
 from llmzip.predictor import Score
 
@@ -31,16 +30,14 @@ OUTPUT_ROWS = 128
 CACHE_LIMIT_BYTES = 4 << 30
 """No archive and no text makes the keys and values of a context's streams larger than this."""
 
-COMPILE_AFTER_TOKENS = 4096
-"""With engine "auto", tokens computed in plain numpy before numba is worth its import (0.5 s), unless imported."""
-
 
 class ExactModel:
     """Weights on a backend and the operations that run there."""
 
-    def __init__(self, weights: Weights, engine: str = "auto") -> None:
+    def __init__(self, weights: Weights, engine: str = "numpy") -> None:
+        """engine: "numpy", "torch" or "torch:DEVICE". Raises ModelError."""
         backend: NumpyBackend | TorchBackend
-        if engine in ("auto", "numpy", "compiled"):
+        if engine == "numpy":
             backend = NumpyBackend()
         elif engine == "torch" or engine.startswith("torch:"):
             try:
@@ -52,7 +49,7 @@ class ExactModel:
             except (RuntimeError, AssertionError, TypeError) as error:  # what torch raises for devices it cannot use
                 raise ModelError(f"this device cannot be used: {str(error).splitlines()[0]}") from None
         else:
-            raise ModelError(f"engine {engine!r} is unknown: use auto, numpy, compiled, torch or torch:DEVICE")
+            raise ModelError(f"engine {engine!r} is unknown: use auto, native, numpy, torch or torch:DEVICE")
         self.shape, self.backend = weights.shape, backend
         self.embedding = backend.array(weights.embedding)
         self.layers = [
@@ -61,8 +58,11 @@ class ExactModel:
         ]
         self.head = self._place(weights.head)
         self.rotary = Rotary(self.shape.head_dim, self.shape.rope_theta)
-        self._ops: ArrayOps = ArrayOps(self.shape, backend)
-        self._tokens_until_compiled = {"auto": COMPILE_AFTER_TOKENS, "compiled": 0}.get(engine)
+        self.ops = ArrayOps(self.shape, backend)
+
+    def streams(self, count: int) -> "ExactStreams":
+        """That many streams that have seen nothing."""
+        return ExactStreams(self, count)
 
     def _place(self, linear: Linear) -> Linear:
         place: Any = self.backend.array
@@ -73,15 +73,15 @@ class ExactModel:
             bias=None if linear.bias is None else place(linear.bias),
         )
 
-    def ops(self, tokens: int) -> ArrayOps:
-        """The operations for the next ``tokens`` tokens: plain at first, compiled once that pays."""
-        if self._tokens_until_compiled is not None:
-            self._tokens_until_compiled -= tokens
-            if self._tokens_until_compiled < 0 or _numba_is_imported():
-                from llmzip.engine.compiled_ops import CompiledOps
 
-                self._ops, self._tokens_until_compiled = CompiledOps(self.shape), None
-        return self._ops
+def check_cache(shape: Shape, streams: int, slots: int) -> None:
+    """ModelError where the keys and values of so many streams would take too much memory."""
+    cache_bytes = shape.layers * streams * shape.key_value_heads * slots * (2 * shape.head_dim + 8)
+    if cache_bytes > CACHE_LIMIT_BYTES:
+        raise ModelError(
+            f"{streams} streams of this model need {cache_bytes >> 20:,} MiB of cache, more than "
+            f"{CACHE_LIMIT_BYTES >> 20:,}: use fewer with --streams, or a smaller model"
+        )
 
 
 class ExactStreams:
@@ -92,12 +92,7 @@ class ExactStreams:
         shape, zeros = model.shape, model.backend.zeros
         self._capacity = shape.window - 1 + 2 * CHUNK_POSITIONS
         size = (streams, shape.key_value_heads, self._capacity)
-        cache_bytes = shape.layers * streams * shape.key_value_heads * self._capacity * (2 * shape.head_dim + 8)
-        if cache_bytes > CACHE_LIMIT_BYTES:
-            raise ModelError(
-                f"{streams} streams of this model need {cache_bytes >> 20:,} MiB of cache, more than "
-                f"{CACHE_LIMIT_BYTES >> 20:,}: use fewer with --streams, or a smaller model"
-            )
+        check_cache(shape, streams, self._capacity)
         self._cache = [
             (
                 zeros((*size[:2], shape.head_dim, size[2]), "int8"),
@@ -117,7 +112,7 @@ class ExactStreams:
         return self._streams
 
     def next_frequencies(self) -> NDArray[np.int64]:
-        ops = self._model.ops(0)
+        ops = self._model.ops
         q, factor = ops.norm(self._last)
         return ops.frequencies(ops.linear(q, self._model.head), factor, self._model.head)
 
@@ -126,7 +121,7 @@ class ExactStreams:
 
     def intervals(self, tokens: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         def interval(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-            return np.stack(self._model.ops(0).intervals(y, factor, self._model.head, chosen), 1)
+            return np.stack(self._model.ops.intervals(y, factor, self._model.head, chosen), 1)
 
         both = self._outputs(tokens, interval)
         return both[:, :, 0], both[:, :, 1]
@@ -135,16 +130,14 @@ class ExactStreams:
         """[streams, n, vocabulary] float32 before each of [streams, n] tokens, which are then seen. Never to code."""
 
         def logits(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.float32]:
-            found: NDArray[np.float32] = self._model.backend.numpy(
-                self._model.ops(0).scaled(y, factor, self._model.head)
-            )
+            found: NDArray[np.float32] = self._model.backend.numpy(self._model.ops.scaled(y, factor, self._model.head))
             return found
 
         return self._outputs(tokens, logits)
 
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         def scored(y: Array, factor: Array, chosen: NDArray[np.int64]) -> NDArray[np.int16]:
-            return score(self._model.ops(0).frequencies(y, factor, self._model.head), chosen)
+            return score(self._model.ops.frequencies(y, factor, self._model.head), chosen)
 
         return self._outputs(tokens, scored)
 
@@ -159,7 +152,7 @@ class ExactStreams:
             # The distribution of a token follows from the state before it.
             before = model.backend.concatenate([self._last[:, None], hidden[:, :-1]], 1)
             self._last = hidden[:, -1]
-            ops, rows = model.ops(0), before.reshape(streams * part.shape[1], -1)
+            ops, rows = model.ops, before.reshape(streams * part.shape[1], -1)
             blocks = []
             for row in range(0, len(rows), OUTPUT_ROWS):
                 q, factor = ops.norm(rows[row : row + OUTPUT_ROWS])
@@ -173,7 +166,7 @@ class ExactStreams:
         if self._position + length > MAXIMUM_POSITION:
             raise ModelError(f"a stream is longer than {MAXIMUM_POSITION} tokens: use more streams or smaller frames")
         self._make_room(length)
-        backend, ops = model.backend, model.ops(tokens.size)
+        backend, ops = model.backend, model.ops
         before, after = self._filled, self._filled + length
         cosine, sine = (backend.array(table) for table in model.rotary.at(self._position, length))
         x = model.embedding[backend.array(tokens.ravel())]
@@ -207,11 +200,6 @@ class ExactStreams:
             for peaks in (key_peaks, value_peaks):
                 peaks[..., :kept] = _copy(peaks[..., self._filled - kept : self._filled])
         self._filled = kept
-
-
-def _numba_is_imported() -> bool:
-    """By the memory, say: then its import costs nothing more."""
-    return "numba" in sys.modules
 
 
 def _copy(array: Array) -> Array:

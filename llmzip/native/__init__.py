@@ -1,6 +1,6 @@
-"""The exact engine and the memory in C, for speed: the same bits as ``engine`` and ``memory/reference``, which define them.
+"""The exact engine, the memory and the coder in C, for speed: the same bits as the definitions in Python.
 
-``library`` finds and tries what was compiled, ``streams`` are contexts of the exact predictor, ``frame`` codes whole
-frames. Where nothing was compiled, the definitions run. May import ``engine`` (weights and tables), ``memory``,
-``predictor`` and ``errors``; ``predictors`` imports it.
+``library`` finds and tries what was compiled, ``frame`` codes whole frames. ``engine/native`` and ``memory/native`` are
+what stands before it in Python. Where nothing was compiled, the definitions run. May import ``predictor`` and
+``errors``.
 """

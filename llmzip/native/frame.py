@@ -5,7 +5,8 @@ May import ``library``, ``predictor`` and ``errors``; ``predictors`` and ``memor
 """
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Frame:
         try:
             threads = self._threads if self._model else 1
             encode = self._library.frame_encode
-            self._run([lambda: encode(handle, address(table), limit_bytes)] * threads, handle, progress)
+            self._run([partial(encode, handle, address(table), limit_bytes)] * threads, handle, progress)
             if self._library.frame_outcome(handle) == _TOO_LARGE:
                 return None
             self._check(handle)
@@ -81,7 +82,7 @@ class Frame:
         try:
             self._library.frame_open(handle, address(source), len(payload), address(table))
             decode = self._library.frame_decode
-            tasks = [lambda group=group: decode(handle, group) for group in range(groups)]
+            tasks = [partial(decode, handle, group) for group in range(groups)]
             self._run(tasks, handle, progress)
             if self._library.frame_outcome(handle) == _DAMAGED:
                 raise ArchiveError("the payload cannot be decoded: the archive is damaged")
@@ -101,7 +102,7 @@ class Frame:
         if self._library.frame_outcome(handle) != _FINE:
             raise ModelError("there is not enough memory for this frame: use fewer --streams, or a smaller model")
 
-    def _run(self, tasks: list[Callable[[], Any]], handle: int, progress: Progress | None) -> None:
+    def _run(self, tasks: Sequence[Callable[[], Any]], handle: int, progress: Progress | None) -> None:
         """Runs C in threads of its own and waits where an interrupt can be heard."""
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 

@@ -1,4 +1,4 @@
-"""The shared library: found beside this file, its kernels tried before they are believed. Imported by the rest of ``native``.
+"""The shared library: found beside this file, its kernels tried before they are believed.
 
 It holds the same program compiled for several processors; a function of it is asked for by its name in C and gets the
 ending of the kernels in use. No Python is called from C, and calls release the interpreter's lock.
@@ -99,7 +99,7 @@ class Library:
 
 @cache
 def available() -> tuple[Library, ...]:
-    """The kernels that run on this processor and pass their test, the fastest first; none where nothing was compiled."""
+    """The kernels that run on this processor and pass their test, the fastest first; none where none was compiled."""
     try:
         loaded = ctypes.CDLL(str(PATH))
     except OSError:

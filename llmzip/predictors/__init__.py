@@ -109,7 +109,7 @@ def load_predictor(
 ) -> Predictor:
     """The embedded rung called ``name``, or the model in the Hugging Face folder ``name``, or that of the hub.
 
-    engine: "auto", "numpy", "compiled", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
+    engine: "auto", "native", "numpy", "torch" or "torch:DEVICE" for exact arithmetic; threads: 0 for all cores.
     Neither changes a bit of the output of an exact model. dtype, device: of a float model, float32 and the processor
     if left out. offline: of the hub, use only what was fetched before. Raises ModelError, and UsageError where dtype is
     unknown, device is empty, or either is given for a model that runs in exact arithmetic.

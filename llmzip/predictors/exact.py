@@ -4,7 +4,7 @@ May import ``model_folder``, ``engine``, ``memory`` (for the fingerprint), ``pre
 the tokenizers beside it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from llmzip import model_folder
 from llmzip.engine.model import ExactModel, ExactStreams
-from llmzip.engine.weights import FAMILIES, load_weights, read_config
+from llmzip.engine.native import NativeModel, NativeStreams
+from llmzip.engine.weights import FAMILIES, Weights, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
+from llmzip.native.library import PREFERRED, library
 from llmzip.parallel import usable_cores
 from llmzip.predictor import ExactContext, Score
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
@@ -66,7 +68,7 @@ class Workers:
 class ThreadedStreams:
     """Streams dealt to threads in contiguous groups; the arithmetic makes the grouping invisible in the results."""
 
-    def __init__(self, groups: list[ExactStreams], workers: Workers) -> None:
+    def __init__(self, groups: Sequence[ExactStreams | NativeStreams], workers: Workers) -> None:
         self._groups, self._workers = groups, workers
         self._bounds = np.cumsum([0] + [group.streams for group in groups])
 
@@ -91,7 +93,7 @@ class ThreadedStreams:
     def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
         return np.concatenate(self._workers.run([partial(g.scores, part, score) for g, part in self._deal(tokens)]))
 
-    def _deal(self, tokens: NDArray[np.int64]) -> list[tuple[ExactStreams, NDArray[np.int64]]]:
+    def _deal(self, tokens: NDArray[np.int64]) -> list[tuple[ExactStreams | NativeStreams, NDArray[np.int64]]]:
         starts, ends = self._bounds[:-1], self._bounds[1:]
         return [(group, tokens[a:b]) for group, a, b in zip(self._groups, starts, ends, strict=True)]
 
@@ -115,7 +117,7 @@ class ExactPredictor(Versioned):
 
     def __init__(
         self,
-        model: ExactModel,
+        model: ExactModel | NativeModel,
         tokenizer: Tokenizer,
         token_bytes: tuple[bytes, ...],
         name: str,
@@ -153,7 +155,7 @@ class ExactPredictor(Versioned):
             yield slice(0, rows), part, streams.logits(known[:, part])
 
     def _threaded(self, streams: int) -> ThreadedStreams:
-        groups = [ExactStreams(self._model, size) for size in group_sizes(streams, self._workers.threads)]
+        groups = [self._model.streams(size) for size in group_sizes(streams, self._workers.threads)]
         return ThreadedStreams(groups, self._workers)
 
     def start(self, streams: int) -> ExactContext:
@@ -201,8 +203,23 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
         return tokenizer.fingerprint(weights.digest + first_state.identity(token_bytes, version, own))
 
     size = model_folder.open_model_folder(folder).receiver_bytes + first_state.stored_bytes(token_bytes, own)
-    model = ExactModel(weights, engine)
+    model = make_model(weights, engine)
     return ExactPredictor(model, tokenizer, token_bytes, name, fingerprint_of, size, threads, own)
+
+
+def make_model(weights: Weights, engine: str = "auto") -> ExactModel | NativeModel:
+    """The model as ``engine`` says: "auto" is in C where that was compiled, else in numpy. Raises ModelError.
+
+    "native", or a name of kernels such as "avx2", asks for C; the rest are engines of ``ExactModel``.
+    """
+    if engine in ("auto", "native", *PREFERRED):
+        found = library(engine if engine in PREFERRED else None)
+        if found is not None:
+            return NativeModel(weights, found)
+        if engine != "auto":
+            raise ModelError(f"the engine {engine!r} does not run here: use auto or numpy")
+        engine = "numpy"
+    return ExactModel(weights, engine)
 
 
 def _read_tokenizer(folder: Path) -> ByteTokenizer | GuardedTokenizer:

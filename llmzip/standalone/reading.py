@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.engine.model import ExactModel
 from llmzip.engine.weights import ACTIVATION_LIMIT, ENGINE_VERSION, EXACT_LIMIT, Layer, Linear, Shape, Weights
 from llmzip.errors import ModelError
-from llmzip.predictors.exact import ExactPredictor
+from llmzip.predictors.exact import ExactPredictor, make_model
 from llmzip.standalone.layout import ALIGNMENT, HEADER, HEADER_BYTES, LAYOUT_VERSION, MAGIC, TABLE_BYTES, Matrix
 
 _LARGEST_BYTES = 1 << 30
@@ -123,5 +122,5 @@ def load_params(path: Path, *, threads: int = 0) -> ExactPredictor:
     weights = Weights(shape, values, made, head, fingerprint)
     name = bytes(header["name"]).decode("utf-8", "replace")
     return ExactPredictor(
-        ExactModel(weights), TokenNames(tokens), tokens, name, lambda version: fingerprint, len(content), threads
+        make_model(weights), TokenNames(tokens), tokens, name, lambda version: fingerprint, len(content), threads
     )

@@ -21,11 +21,11 @@ import typer
 from transformers import AutoModelForCausalLM
 
 from llmzip.documents import read
-from llmzip.engine.model import ExactModel, ExactStreams
 from llmzip.engine.weights import Shape, load_weights, read_config
 from llmzip.errors import DocumentError
 from llmzip.model_folder import open_model_folder
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
+from llmzip.predictors.exact import make_model
 from llmzip.training.export import write_json
 from llmzip.training.records import FinishedCard, FinishedLog, LogRow, Timed
 from llmzip.training.rungs import START_TOKEN
@@ -70,7 +70,7 @@ def held_out_bits(folder: Path, float_folder: Path, text: bytes) -> dict[str, fl
         for row in torch.from_numpy(sample):
             inputs = torch.cat((torch.tensor([START_TOKEN]), row[:-1]))[None]
             nats += float(torch.nn.functional.cross_entropy(model(inputs).logits[0].float(), row, reduction="sum"))
-    exact = ExactStreams(ExactModel(load_weights(folder), "compiled"), len(sample))
+    exact = make_model(load_weights(folder)).streams(len(sample))
     bits = float(-np.log2(exact.intervals(sample)[1] / 2.0**24).sum())
     return {"float": nats / math.log(2) / size, "exact": bits / size}
 

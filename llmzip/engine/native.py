@@ -1,21 +1,20 @@
-"""The exact engine's model and streams in C, behind the same protocol as ``engine.model.ExactStreams``.
+"""The exact engine's model and streams in C (``llmzip/native``), with the same calls as ``model``.
 
-May import ``library``, ``engine`` (weights and tables), ``memory`` (the tree), ``predictor`` and ``errors``;
-``predictors`` imports it.
+May import the rest of ``engine``, ``native``, ``predictor`` and ``errors``; ``predictors`` imports it.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.engine.array_ops import PEAK_UNIT, VALUE_UNIT, score_unit
+from llmzip.engine.model import check_cache
 from llmzip.engine.tables import MAXIMUM_POSITION, Rotary, exp_table, sigmoid_table
 from llmzip.engine.weights import Layer, Linear, Weights
 from llmzip.errors import ModelError
-from llmzip.memory.tables import logarithm_table
-from llmzip.memory.tree import TokenTree
 from llmzip.native.library import Library, MatrixSetup, ModelSetup, address, int32
+from llmzip.predictor import Score
 
 POSITIONS = 32
 """Of each stream, read at once."""
@@ -23,20 +22,38 @@ POSITIONS = 32
 _NO_ROOM = "there is not enough memory for this model: use fewer --streams, or a smaller model"
 
 
+class Leaves(NamedTuple):
+    """What a model must know of the memory's tree, so that C gives log-odds along it."""
+
+    order: NDArray[np.int32]
+    """[vocabulary]: the tokens as the leaves stand."""
+    path_start: NDArray[np.int32]
+    """[vocabulary + 1]: where the way to each token begins in the next array."""
+    path_middle: NDArray[np.int32]
+    """The first leaf to the right of each node on the way."""
+    logarithm: NDArray[np.uint16]
+    """[2048]: the memory's table."""
+
+    @property
+    def depth(self) -> int:
+        """Decisions of the longest way."""
+        return int(np.diff(self.path_start).max())
+
+
 class NativeModel:
     """Weights packed for the library's kernels; constant, so that threads may share it."""
 
-    def __init__(self, weights: Weights, library: Library, tree: TokenTree | None = None) -> None:
-        """tree: of the tokens, where the memory will ask for log-odds along it."""
+    def __init__(self, weights: Weights, library: Library, leaves: Leaves | None = None) -> None:
+        """leaves: where the memory will ask for log-odds. Raises ModelError where there is not enough memory."""
         shape = weights.shape
-        self.library, self.shape, self.tree = library, shape, tree
+        self.library, self.shape, self.leaves = library, shape, leaves
         linears = [weights.head]
         linears += [getattr(layer, name) for layer in weights.layers for name in Layer.__dataclass_fields__]
         kept: list[Any] = []
         matrices = (MatrixSetup * len(linears))(*[_matrix(linear, kept) for linear in linears])
         rotary = Rotary(shape.head_dim, shape.rope_theta).digits()
         self._tables: list[NDArray[Any]] = [exp_table().astype(np.int32), sigmoid_table(), *rotary]
-        exp, sigmoid, *angles = map(address, self._tables)
+        exp, sigmoid, *angles = [address(table) for table in self._tables]
         embedding = np.ascontiguousarray(weights.embedding, np.float32)
         setup = ModelSetup(
             *(shape.vocabulary_size, shape.hidden_size, shape.layers, shape.heads, shape.key_value_heads),
@@ -50,15 +67,9 @@ class NativeModel:
         )
         for place, angle in enumerate(angles):
             setup.rotary[place] = angle
-        if tree is not None:
-            arrays = [
-                int32(tree.order),
-                int32(tree.path_start),
-                int32(tree.path_range[:, 1]),
-                logarithm_table().astype(np.uint16),
-            ]
-            self._tables += arrays
-            setup.order, setup.path_start, setup.path_middle, setup.logarithm = map(address, arrays)
+        if leaves is not None:
+            self._tables += leaves
+            setup.order, setup.path_start, setup.path_middle, setup.logarithm = [address(part) for part in leaves]
         self.handle = library.model_create(setup)
         if not self.handle:
             raise ModelError(_NO_ROOM)
@@ -67,6 +78,10 @@ class NativeModel:
         if getattr(self, "handle", None):
             self.library.model_destroy(self.handle)
 
+    def streams(self, count: int) -> "NativeStreams":
+        """That many streams that have seen nothing."""
+        return NativeStreams(self, count)
+
 
 def _matrix(linear: Linear, kept: list[Any]) -> MatrixSetup:
     """``kept`` is what must live until C has copied it."""
@@ -74,7 +89,7 @@ def _matrix(linear: Linear, kept: list[Any]) -> MatrixSetup:
     part_inputs = np.array([len(part) for part in linear.parts], np.int32)
     arrays = [part_inputs, weights, linear.scale, linear.bias]
     kept.append(arrays)
-    return MatrixSetup(*weights.shape, len(part_inputs), *map(address, arrays))
+    return MatrixSetup(*weights.shape, len(part_inputs), *[address(array) for array in arrays])
 
 
 class NativeStreams:
@@ -83,6 +98,7 @@ class NativeStreams:
     def __init__(self, model: NativeModel, streams: int) -> None:
         self._model, self.streams = model, streams
         self._library = model.library
+        check_cache(model.shape, streams, model.shape.window)
         self._position = 1
         self._handle = self._library.streams_create(model.handle, streams, POSITIONS)
         if not self._handle:
@@ -113,9 +129,9 @@ class NativeStreams:
         return below, own
 
     def odds(self, tokens: NDArray[np.int64]) -> NDArray[np.int16]:
-        """[streams, n, depth] int16: the log-odds, in 1/256 nat, on the way to each token; needs the model's tree."""
-        assert self._model.tree is not None
-        odds = np.zeros((*tokens.shape, self._model.tree.depth), np.int16)
+        """[streams, n, depth] int16: the log-odds, in 1/256 nat, on the way to each token; needs ``leaves``."""
+        assert self._model.leaves is not None
+        odds = np.zeros((*tokens.shape, self._model.leaves.depth), np.int16)
         for part in self._parts(tokens):
             chosen = self._read(tokens[:, part])
             some = np.zeros((*chosen.shape, odds.shape[2]), np.int16)
@@ -124,11 +140,25 @@ class NativeStreams:
         return odds
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """[streams, n, vocabulary] float32, in nats: before each of at most ``POSITIONS`` tokens, which are then seen."""
-        chosen = self._read(tokens)
-        logits = np.empty((*chosen.shape, self._model.shape.vocabulary_size), np.float32)
-        self._library.streams_logits(self._handle, 0, address(logits))
+        """[streams, n, vocabulary] float32, in nats: before each token, which is then seen."""
+        logits = np.empty((*tokens.shape, self._model.shape.vocabulary_size), np.float32)
+        for part in self._parts(tokens):
+            chosen = self._read(tokens[:, part])
+            some = np.empty((*chosen.shape, logits.shape[2]), np.float32)
+            self._library.streams_logits(self._handle, 0, address(some))
+            logits[:, part] = some
         return logits
+
+    def scores(self, tokens: NDArray[np.int64], score: Score) -> NDArray[np.int16]:
+        """[streams, n, k]: see ``llmzip.predictor.ExactContext``."""
+        results = []
+        for part in self._parts(tokens):
+            chosen = self._read(tokens[:, part])
+            frequencies = np.empty((chosen.size, self._model.shape.vocabulary_size), np.int32)
+            self._library.streams_frequencies(self._handle, 0, address(frequencies))
+            found = score(frequencies.astype(np.int64), chosen.ravel().astype(np.int64))
+            results.append(found.reshape(*chosen.shape, -1))
+        return np.concatenate(results, 1)
 
     @staticmethod
     def _parts(tokens: NDArray[np.int64]) -> list[slice]:
