@@ -87,7 +87,7 @@ def _matrix(linear: Linear, kept: list[Any]) -> MatrixSetup:
     """``kept`` is what must live until C has copied it."""
     weights = np.ascontiguousarray(np.concatenate(linear.parts).T.astype(np.int8))
     part_inputs = np.array([len(part) for part in linear.parts], np.int32)
-    arrays = [part_inputs, weights, linear.scale, linear.bias]
+    arrays: list[NDArray[Any] | None] = [part_inputs, weights, linear.scale, linear.bias]
     kept.append(arrays)
     return MatrixSetup(*weights.shape, len(part_inputs), *[address(array) for array in arrays])
 
