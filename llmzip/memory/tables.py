@@ -49,3 +49,26 @@ def logarithm_table() -> NDArray[np.int64]:
         steps = [int(power * (1 << 40)) for power in _powers(Decimal(1) / LOGARITHM_UNITS_PER_NAT, 712)]
     values = ((4096 + 2 * np.arange(2048, dtype=np.int64) + 1) << 40) >> 12
     return np.searchsorted(np.array(steps, np.int64), values).astype(np.int64)
+
+
+@cache
+def cost_table() -> NDArray[np.int64]:
+    """[4096]: what an answer of probability (2 i + 1) / 8192 costs, in 1/256 bit, to the nearest."""
+    with localcontext(_DECIMAL):
+        half_unit = Decimal(2).ln() / 512
+        steps = [int(power * (1 << 40)) for power in _powers(half_unit, 2 * 3329)[1::2]]
+    values = (8192 << 40) // (2 * np.arange(4096, dtype=np.int64) + 1)
+    return np.searchsorted(np.array(steps, np.int64), values, side="right").astype(np.int64)
+
+
+def log_odds(right: NDArray[np.int64], left: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[n]: log-odds of "right" in 1/256 nat, from the frequencies on both sides of each node, from 1 to 2^24."""
+    return (_logarithm(right) - _logarithm(left)) >> 2
+
+
+def _logarithm(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """1024 ln(value), rounded."""
+    mantissa, exponent = np.frexp(values.astype(np.float64))  # exact
+    bits = ((mantissa * 2 - 1) * 2048).astype(np.int64)
+    logarithm: NDArray[np.int64] = exponent.astype(np.int64) * 709783 // 1000 + logarithm_table()[bits]
+    return logarithm

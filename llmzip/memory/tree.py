@@ -5,9 +5,13 @@ Knows nothing of probabilities. Imported by ``mixing``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+OWN_ROWS = 8192
+"""At most so many rows have the tables by node, whatever the vocabulary."""
 
 RANK_OFFSET = 50
 """Merges are numbered by frequency, so 1 / (number + 50) is a fair guess of how often a token comes."""
@@ -36,6 +40,27 @@ class TokenTree:
     def depth(self) -> int:
         """Decisions of the longest path."""
         return int(np.diff(self.path_start).max())
+
+    @property
+    def node_rows(self) -> int:
+        """How many rows tables by node have."""
+        return min(len(self.left), OWN_ROWS)
+
+    @cached_property
+    def node_row(self) -> NDArray[np.int32]:
+        """[vocabulary - 1]: each node's row in tables by node: its rank from the root down, each level from the left.
+
+        Of a large vocabulary the deep nodes share rows.
+        """
+        rows, level = np.zeros(len(self.left), np.int32), np.zeros(1, np.int32)
+        count = 0
+        while len(level):
+            rank = np.arange(count, count + len(level))
+            rows[level] = np.where(rank < OWN_ROWS, rank, OWN_ROWS // 2 + rank % (OWN_ROWS // 2))
+            count += len(level)
+            below = np.stack((self.left[level], self.right[level]), 1).ravel()
+            level = below[below >= 0]
+        return rows
 
 
 def build_tree(token_bytes: Sequence[bytes]) -> TokenTree:
