@@ -111,7 +111,7 @@ class Native:
     def intervals(
         self, tokens: NDArray[np.int64], first: int, odds: NDArray[np.int16] | None, limit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(cumulative, frequency) of the next tokens' decisions, at most ``limit``. tokens: [streams, n]; first: position."""
+        """(cumulative, frequency) of the decisions of tokens [streams, n], at most ``limit``; first: their position."""
         tokens, found = np.ascontiguousarray(tokens, np.int64), np.empty((2, limit), np.int64)
         depth = 0
         if odds is not None:

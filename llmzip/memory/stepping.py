@@ -46,7 +46,7 @@ class Stepwise:
     def intervals(
         self, tokens: NDArray[np.int64], first: int, odds: NDArray[np.int16] | None, limit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(cumulative, frequency) of the next tokens' decisions, at most ``limit``. tokens: [streams, n]; first: position."""
+        """(cumulative, frequency) of the decisions of tokens [streams, n], at most ``limit``; first: their position."""
         network, tree, found, count = self.network, self._tree, np.empty((2, limit), np.int64), 0
         for column in range(tokens.shape[1]):
             for stream in self._active(first + column):
