@@ -1,9 +1,11 @@
 """Classical and external codecs: they give their data back, and their sizes are those of their own programs."""
 
+import os
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -150,6 +152,30 @@ def test_programs_that_fail_say_how() -> None:
         failing("pass", "{output}").compress(TEXT)
     with pytest.raises(ModelError, match="cannot be run"):
         External("bad", ["/no/such/program"], ["x"]).compress(TEXT)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are a matter of POSIX")
+def test_what_a_program_started_ends_with_it(tmp_path: Path) -> None:
+    script = f"echo $$ > {tmp_path}/shell; sh -c 'echo $$ > {tmp_path}/inner; exec sleep 60'; cat"
+    slow = External("slow", ["sh", "-c", script], ["cat"], 0.5)
+    with pytest.raises(RoundTripError, match="longer than 0.5 seconds"):
+        slow.compress(TEXT)
+    for name in ("shell", "inner"):
+        process = int((tmp_path / name).read_text())
+        for _ in range(50):  # what was killed may wait for its parent for a moment
+            if not _runs(process):
+                break
+            time.sleep(0.1)
+        assert not _runs(process)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_program_that_is_not_there_is_not_available(tmp_path: Path) -> None:

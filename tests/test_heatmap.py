@@ -30,6 +30,7 @@ from llmzip.errors import ModelError, UsageError
 from llmzip.frames import MEMORY_TOKENS, memory_intervals, token_intervals
 from llmzip.predictor import Predictor
 from llmzip.predictors.exact import ExactPredictor
+from llmzip.scoring import own_bits
 
 LONG = (SAMPLE * 20).encode()
 HOSTILE = b"<script>alert(1)</script><!--&amp;\xff\x00\x1b[31m\xe2\x80\xae\n\t\xe6\x9d\xb1"
@@ -46,11 +47,12 @@ def predictor(request: pytest.FixtureRequest) -> Predictor:
     return found
 
 
-def test_bits_are_those_of_a_frame_without_memory(predictor: Predictor) -> None:
+def test_bits_without_memory_are_the_models_own(predictor: Predictor) -> None:
     data = SAMPLE.encode()
     heatmap = measure_heatmap(data, predictor, memory=False)
     own = [own for _, own in token_intervals(predictor.tokenize(data), predictor, 1)]
-    assert heatmap.bits == pytest.approx(sum(map(ideal_bits, own)), rel=1e-12)
+    assert heatmap.bits == pytest.approx(sum(map(ideal_bits, own)), rel=1e-3)  # a frame rounds
+    assert heatmap.bits == pytest.approx(float(own_bits(predictor, data)[1].sum()), rel=1e-12)
     assert heatmap.model_bits == heatmap.bits
     assert not heatmap.memory
 
@@ -80,10 +82,10 @@ def test_alternatives_are_the_likeliest_tokens(predictor: Predictor) -> None:
     heatmap = measure_heatmap(data, predictor, alternatives=4)
     for cost, token in zip(heatmap.tokens, tokens, strict=True):
         frequencies = context.next_frequencies()[0]
-        likeliest = sorted(range(len(frequencies)), key=lambda other: (-frequencies[other], other))[:4]
-        assert [other.token for other in cost.alternatives] == likeliest
-        assert [other.probability for other in cost.alternatives] == [frequencies[other] / 2**24 for other in likeliest]
-        assert cost.model_bits == pytest.approx(-np.log2(frequencies[token] / 2**24))
+        expected = np.sort(frequencies)[:-5:-1] / 2**24  # rounded, so that equals may stand in another order
+        assert [other.probability for other in cost.alternatives] == pytest.approx(expected, rel=0.01)
+        assert [frequencies[other.token] / 2**24 for other in cost.alternatives] == pytest.approx(expected, rel=0.01)
+        assert cost.model_bits == pytest.approx(-np.log2(frequencies[token] / 2**24), abs=0.02)
         context.append(np.array([token]))
 
 

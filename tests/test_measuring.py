@@ -1,6 +1,7 @@
 """Rows and documents: what they say is arithmetic on what was decoded and compared."""
 
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -280,6 +281,26 @@ def test_peak_memory_is_that_of_a_process_of_its_own(folder: Path) -> None:
     large = peak_memory_bytes(classical_codec("xz -9e"), folder / "one.txt")
     assert small and large and 5_000_000 < small < large
     assert peak_memory_bytes(Modelled(CountingPredictor()), folder / "one.txt") is None  # nobody can name it
+
+
+def test_peak_memory_is_measured_only_where_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "llmzip.bench.measuring.peak_memory_bytes", lambda codec, path, threads: asked.append(path) or 9
+    )
+    assert measure([folder], models=[], codecs=["zstd -3"]).rows[1].peak_memory_bytes is None and not asked
+    rows = measure([folder], models=[], codecs=["zstd -3"], measure_memory=True).rows
+    assert [row.peak_memory_bytes for row in rows] == [None, 9] and asked == [folder / "one.txt"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not say how much memory a process took")
+def test_a_python_that_prints_at_its_start_is_no_answer(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("print('hello from the site')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *sys.path]))
+    assert (peak_memory_bytes(classical_codec("zstd -1"), folder / "one.txt") or 0) > 5_000_000
 
 
 def test_the_child_process_is_told_everything_as_json(folder: Path) -> None:

@@ -4,13 +4,16 @@ The file is TOML. May import ``bench.results``, ``documents`` and ``errors``; ``
 and ``cli`` import it.
 """
 
+import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 from msgspec import Meta
 
@@ -20,6 +23,9 @@ from llmzip.errors import DocumentError, ModelError, RoundTripError
 
 TIME_LIMIT_SECONDS = 600.0
 """For one command, where the file says nothing else."""
+
+_OWN_GROUP = 0 if os.name == "posix" else None
+"""What ``Popen`` is told, so that a program and all that it starts can be ended together."""
 
 _REMEDY = "see docs/bench.md"
 
@@ -59,13 +65,7 @@ class External:
             reads_file, writes_file = (any(mark in part for part in command) for mark in paths)
             try:
                 with source.open("rb") as file:
-                    result = subprocess.run(
-                        arguments,
-                        stdin=subprocess.DEVNULL if reads_file else file,
-                        capture_output=True,
-                        timeout=self._time_limit_seconds,
-                        check=False,
-                    )
+                    result = run_group(arguments, subprocess.DEVNULL if reads_file else file, self._time_limit_seconds)
             except (FileNotFoundError, PermissionError) as error:
                 raise ModelError(f"{name}: {arguments[0]} cannot be run ({error.strerror}): install it") from None
             except subprocess.TimeoutExpired:
@@ -81,6 +81,32 @@ class External:
             if not target.exists():
                 raise RoundTripError(f"{name}: {arguments[0]} wrote no {{output}}: correct its arguments")
             return target.read_bytes()
+
+
+def run_group(
+    arguments: Sequence[str | Path], stdin: int | BinaryIO, limit_seconds: float | None
+) -> "subprocess.CompletedProcess[bytes]":
+    """As ``subprocess.run``; but whatever ends it, the programs that it started end with it.
+
+    A program may be a script that starts others: they are a process group of their own.
+    """
+    with subprocess.Popen(
+        arguments, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, process_group=_OWN_GROUP
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=limit_seconds)
+        except BaseException:  # of Ctrl-C, too
+            _end(process)
+            raise
+    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    if _OWN_GROUP is None:
+        process.kill()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _filled(argument: str, paths: dict[str, str]) -> str:

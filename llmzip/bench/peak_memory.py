@@ -7,11 +7,12 @@ codec's memory from another's. May import the rest of ``bench`` below ``measurin
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from llmzip.bench.codecs import Classical, Codec, classical_codec
-from llmzip.bench.external import External
+from llmzip.bench.external import External, run_group
 from llmzip.bench.modelled import Modelled, modelled
 
 LIMIT_BYTES = 1 << 22
@@ -23,9 +24,18 @@ def peak_memory_bytes(codec: Codec, file: Path, *, threads: int = 0) -> int | No
     recipe = _recipe(codec, threads)
     if recipe is None:
         return None
-    command = [sys.executable, "-m", "llmzip.bench.peak_memory", json.dumps(recipe), str(file.absolute())]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    return int(result.stdout) or None if result.returncode == 0 else None
+    with tempfile.TemporaryDirectory(prefix="llmzip-") as folder:
+        answer = Path(folder, "bytes")
+        command = [
+            sys.executable,
+            "-m",
+            "llmzip.bench.peak_memory",
+            json.dumps(recipe),
+            str(file.absolute()),
+            str(answer),
+        ]
+        result = run_group(command, subprocess.DEVNULL, None)
+        return int(answer.read_text(encoding="ascii")) or None if result.returncode == 0 else None
 
 
 def _recipe(codec: Codec, threads: int) -> dict[str, Any] | None:
@@ -70,7 +80,8 @@ def _main() -> None:
     with path.open("rb") as file:
         data = file.read(LIMIT_BYTES)
     codec.decompress(codec.compress(data))
-    sys.stdout.write(str(_peak(of_children=isinstance(codec, External))))
+    # Not on standard output, where whatever Python loads at its start may print.
+    Path(sys.argv[3]).write_text(str(_peak(of_children=isinstance(codec, External))), encoding="ascii")
 
 
 if __name__ == "__main__":
