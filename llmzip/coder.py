@@ -83,12 +83,13 @@ class Encoder:
     def payload(self) -> bytes:
         """The payload of everything so far."""
         words: NDArray[np.uint32] = self._encoder.get_compressed()
-        payload = words.astype(">u4").tobytes()
-        # At most three, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
-        payload = payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
+        payload = shortened(words.astype(">u4").tobytes())
         for watcher in self._watchers:
             watcher[payload] = self._ideal.microbits
         return payload
+
+
+_STATE = (1 << 64) - 1
 
 
 class Decoder:
@@ -110,6 +111,40 @@ class Decoder:
         except BaseException as error:  # constriction's own panics are not Exceptions
             raise ArchiveError(f"the payload cannot be decoded ({error}): the archive is damaged") from None
         return tokens
+
+
+def shortened(payload: bytes) -> bytes:
+    """Without up to three zeros at its end, which decoders read anyway.
+
+    Not more, so that a payload is never much shorter than its tokens cost: ``frames`` checks that it is not.
+    """
+    return payload[: max(len(payload) - 3, len(payload.rstrip(b"\0")))]
+
+
+class IntervalReader:
+    """Reads intervals of 2^24 whose bounds follow from what was read before: the same decoder, in plain integers."""
+
+    def __init__(self, payload: bytes) -> None:
+        words, state = begin_decoding(payload)
+        self._words, self._next = words.tolist(), int(state[3])
+        self._lower, self._range, self._point = (int(value) for value in state[:3])
+
+    def place(self) -> int:
+        """The number in 0 .. 2^24 - 1 whose interval comes next. Raises ArchiveError."""
+        place = ((self._point - self._lower) & _STATE) // (self._range >> PRECISION_BITS)
+        if place >= FREQUENCY_TOTAL:
+            raise ArchiveError("the payload cannot be decoded: the archive is damaged")
+        return place
+
+    def take(self, below: int, own: int) -> None:
+        """Goes on behind the interval [below, below + own), which holds ``place()``."""
+        scale = self._range >> PRECISION_BITS
+        self._lower, self._range = (self._lower + scale * below) & _STATE, scale * own
+        if self._range >> 32 == 0:
+            word = self._words[self._next] if self._next < len(self._words) else 0
+            self._next += 1
+            self._lower, self._range = self._lower << 32 & _STATE, self._range << 32
+            self._point = (self._point << 32 | word) & _STATE
 
 
 def begin_decoding(payload: bytes) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:

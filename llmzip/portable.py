@@ -4,22 +4,21 @@ A token is the answers along a tree, as with memory. The log-odds of each answer
 the cell, not the log-odds, gives the integer probability. Two machines agree on a cell unless its log-odds lie close
 to a border; then the token is coded with another of eight grids, whose borders lie elsewhere. Which grid is one symbol
 a token, nearly always the first. After PMATIC (Adler and Tang, arXiv 2601.10678), where a bit a decision does this.
-Imports numba: import late. May import ``coder``, ``compiled``, ``memory`` (its tree and log-odds), ``predictor`` and
-``errors``.
+May import ``coder``, ``memory`` (its tree and log-odds), ``predictor`` and ``errors``.
 """
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from functools import lru_cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.coder import Encoder, begin_decoding
-from llmzip.compiled import kernel
-from llmzip.errors import ArchiveError
-from llmzip.memory.odds import leaf_masses, path_odds, tree_of
+from llmzip.coder import Encoder, IntervalReader
+from llmzip.memory.odds import leaf_masses, node_masses, path_odds, tree_of
 from llmzip.predictor import FREQUENCY_TOTAL, PortablePredictor
 
 GRIDS = 8
@@ -37,10 +36,7 @@ WIDTHS = {1: 2.0, 2: 8.0}
 """Of cells, for a tolerance of 1, by version: what was cheapest on text (``docs/decisions.md``)."""
 
 _ADAPT, _FIRST_COUNTS = 24, (64, 1, 1, 1, 1, 1, 1, 1)
-_TOTAL = FREQUENCY_TOTAL
 _ENCODED_AT_ONCE = 1 << 16
-
-_kernel = kernel(error_model="numpy")
 
 
 def cell_width(tolerance: float, version: int = GRID_VERSION) -> float:
@@ -102,107 +98,22 @@ def _grid(width: float, version: int) -> Grid:
     return Grid(width, version)
 
 
-@_kernel
-def _choose(counts, frequencies):  # type: ignore[no-untyped-def]
-    """Frequencies of the grid of the next token from the counts of those before it, of all streams."""
-    whole, rest = counts.sum(), np.int64(_TOTAL)
-    for grid in range(counts.size):
-        frequencies[grid] = counts[grid] * (_TOTAL - counts.size) // whole + 1
-        rest -= frequencies[grid]
-    frequencies[0] += rest
+class _Choice:
+    """How often each grid was taken, which tells what the next one costs. Of all streams of a frame."""
 
+    def __init__(self) -> None:
+        self.counts = list(_FIRST_COUNTS)
 
-@_kernel
-def _intervals(tokens, lengths, places, near, path_start, path_bit, shares, counts, below, own):  # type: ignore[no-untyped-def]
-    """(cumulative, frequency) of all that is coded; returns how many, -1 if a token is near borders of all grids."""
-    frequencies, count = np.empty(counts.size, np.int64), np.int64(0)
-    for position in range(tokens.shape[1]):
-        for stream in range(tokens.shape[0]):
-            if position >= lengths[stream]:
-                break
-            grid = 0
-            while near[stream, position] >> grid & 1:
-                grid += 1
-            if grid == counts.size:
-                return np.int64(-1)
-            _choose(counts, frequencies)
-            below[count], own[count] = frequencies[:grid].sum(), frequencies[grid]
-            counts[grid] += _ADAPT
-            count += 1
-            start = path_start[tokens[stream, position]]
-            for step in range(start, path_start[tokens[stream, position] + 1]):
-                share = shares[grid, places[stream, position, step - start]]
-                below[count] = _TOTAL - share if path_bit[step] else 0
-                own[count] = share if path_bit[step] else _TOTAL - share
-                count += 1
-    return count
+    def intervals(self) -> list[int]:
+        """[GRIDS + 1]: where the interval of each grid begins, and 2^24."""
+        whole = sum(self.counts)
+        sizes = [count * (FREQUENCY_TOTAL - GRIDS) // whole + 1 for count in self.counts]
+        sizes[0] += FREQUENCY_TOTAL - sum(sizes)
+        return list(accumulate(sizes, initial=0))
 
-
-@_kernel
-def _point(coder):  # type: ignore[no-untyped-def]
-    """Where in 2^24 the range coder of constriction stands; -1 where it has come off the payload.
-
-    coder: [4] uint64: lower, range, point, next word.
-    """
-    point = (coder[2] - coder[0]) // (coder[1] >> np.uint64(24))
-    return np.int64(point) if point < np.uint64(_TOTAL) else np.int64(-1)
-
-
-@_kernel
-def _take(coder, words, below, own):  # type: ignore[no-untyped-def]
-    """Goes on to the interval that was found."""
-    scale = coder[1] >> np.uint64(24)
-    coder[0] += scale * np.uint64(below)
-    coder[1] = scale * np.uint64(own)
-    if coder[1] < np.uint64(1 << 32):
-        coder[0] <<= np.uint64(32)
-        coder[1] <<= np.uint64(32)
-        coder[2] <<= np.uint64(32)
-        if coder[3] < np.uint64(words.size):
-            coder[2] |= np.uint64(words[np.int64(coder[3])])
-        coder[3] += np.uint64(1)
-
-
-@_kernel
-def _mass(order, leaves, first, end):  # type: ignore[no-untyped-def]
-    """Of the tokens that stand from ``first`` to ``end`` in the tree."""
-    mass = 0.0
-    for place in range(first, end):
-        mass += leaves[order[place]]
-    return mass
-
-
-@_kernel
-def _read(leaves, active, order, middle, left, right, borders, shares, counts, coder, words, tokens):  # type: ignore[no-untyped-def]
-    """The next token of each active stream; False where the payload cannot be decoded."""
-    frequencies = np.empty(counts.size, np.int64)
-    for stream in range(active):
-        _choose(counts, frequencies)
-        point = _point(coder)
-        if point < 0:
-            return False
-        grid, upto = 0, np.int64(0)
-        while point >= upto + frequencies[grid]:
-            upto += frequencies[grid]
-            grid += 1
-        _take(coder, words, upto, frequencies[grid])
-        counts[grid] += _ADAPT
-        node, first, end = np.int64(0), np.int64(0), np.int64(order.size)
-        while node >= 0:
-            cut = np.int64(middle[node])
-            odds = math.log(_mass(order, leaves[stream], cut, end)) - math.log(_mass(order, leaves[stream], first, cut))
-            share = shares[grid, np.searchsorted(borders, odds)]
-            point = _point(coder)
-            if point < 0:
-                return False
-            if point >= _TOTAL - share:
-                _take(coder, words, _TOTAL - share, share)
-                node, first = np.int64(right[node]), cut
-            else:
-                _take(coder, words, 0, _TOTAL - share)
-                node, end = np.int64(left[node]), cut
-        tokens[stream] = ~node
-    return True
+    def take(self, grid: int) -> None:
+        """One token more with that grid."""
+        self.counts[grid] += _ADAPT
 
 
 class Portable:
@@ -213,12 +124,15 @@ class Portable:
         version = predictor.grid_version
         self._tree = tree_of(predictor.token_bytes)
         self._grid = _grid(cell_width(predictor.tolerance, version), version)
-        self._counts = np.array(_FIRST_COUNTS, np.int64)
+        self._choice = _Choice()
+        # As lists, whose items Python reads faster than those of arrays.
+        self._below = tuple(side.tolist() for side in self._tree.below)
+        self._borders, self._shares = self._grid.borders.tolist(), self._grid.shares.tolist()
 
     @property
     def corrections(self) -> int:
         """Tokens so far that could not take the first grid."""
-        return int((self._counts - _FIRST_COUNTS)[1:].sum()) // _ADAPT
+        return (sum(self._choice.counts[1:]) - sum(_FIRST_COUNTS[1:])) // _ADAPT
 
     def encode(self, tokens: NDArray[np.int64], lengths: Sequence[int]) -> bytes | None:
         """The payload of [streams, n] tokens, of which stream i has ``lengths[i]``.
@@ -232,27 +146,37 @@ class Portable:
             odds = path_odds(logits.reshape(part.size, -1), part.ravel(), tree)
             places[rows, positions] = np.searchsorted(self._grid.borders, odds).reshape(*part.shape, -1)
             near[rows, positions] = self._near(odds, part.ravel()).reshape(part.shape)
-        decisions = np.diff(tree.path_start)[tokens] + 1
-        below, own = np.empty((2, int(decisions.sum())), np.int64)
-        count = _intervals(
-            tokens,
-            np.asarray(lengths),
-            places,
-            near,
-            tree.path_start,
-            tree.path_bit,
-            self._grid.shares,
-            self._counts,
-            below,
-            own,
-        )
-        if count < 0:
+        if (near == (1 << GRIDS) - 1).any():
             return None
+        coded = np.arange(tokens.shape[1])[:, None] < np.asarray(lengths)  # position by position, stream by stream
+        below, own = self._intervals(tokens.T[coded], places.transpose(1, 0, 2)[coded], near.T[coded])
         encoder = Encoder()
-        for first in range(0, count, _ENCODED_AT_ONCE):
-            coded = slice(first, min(first + _ENCODED_AT_ONCE, count))
-            encoder.encode(below[coded], own[coded])
+        for first in range(0, len(own), _ENCODED_AT_ONCE):
+            some = slice(first, first + _ENCODED_AT_ONCE)
+            encoder.encode(below[some], own[some])
         return encoder.payload()
+
+    def _intervals(
+        self, tokens: NDArray[np.int64], places: NDArray[np.int16], near: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(cumulative, frequency) of all that is coded: of each of [n] tokens its grid, then the answers on its way."""
+        tree, count = self._tree, len(tokens)
+        grids = np.zeros(count, np.int64)
+        while (taken := (near >> grids) & 1).any():
+            grids += taken
+        below, own = np.zeros((2, count, 1 + tree.depth), np.int64)
+        for row, grid in enumerate(grids.tolist()):
+            bounds = self._choice.intervals()
+            below[row, 0], own[row, 0] = bounds[grid], bounds[grid + 1] - bounds[grid]
+            self._choice.take(grid)
+        steps, starts = np.arange(tree.depth), tree.path_start[tokens]
+        passed = steps < np.diff(tree.path_start)[tokens][:, None]
+        right = tree.path_bit[np.where(passed, starts[:, None] + steps, 0)] == 1
+        shares = self._grid.shares[grids[:, None], places]
+        below[:, 1:] = np.where(right, FREQUENCY_TOTAL - shares, 0)
+        own[:, 1:] = np.where(right, shares, FREQUENCY_TOTAL - shares)
+        all_passed = np.concatenate((np.ones((count, 1), bool), passed), 1)
+        return below[all_passed], own[all_passed]
 
     def _near(self, odds: NDArray[np.float64], tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """[n]: the grids, as bits, that have a border within the tolerance of one of a token's log-odds."""
@@ -267,27 +191,33 @@ class Portable:
 
     def decode(self, payload: bytes, lengths: Sequence[int]) -> NDArray[np.int64]:
         """[streams, n] tokens, padded with 0. Raises ArchiveError."""
-        tree, grid = self._tree, self._grid
-        words, coder = begin_decoding(payload)
+        reader = IntervalReader(payload)
         tokens = np.zeros((len(lengths), max(lengths)), np.int64)
         context = self._predictor.start_logits(len(lengths))
         for position in range(max(lengths)):
-            whole = _read(
-                leaf_masses(context.next_logits()),
-                sum(position < length for length in lengths),
-                tree.order,
-                tree.middle,
-                tree.left,
-                tree.right,
-                grid.borders,
-                grid.shares,
-                self._counts,
-                coder,
-                words,
-                tokens[:, position],
-            )
-            if not whole:
-                raise ArchiveError("the payload cannot be decoded: the archive is damaged")
+            active = sum(position < length for length in lengths)
+            masses = node_masses(leaf_masses(context.next_logits()[:active]), self._tree)
+            tokens[:active, position] = [self._read(row, reader) for row in masses]
             if position + 1 < max(lengths):
                 context.append(tokens[:, position])
         return tokens
+
+    def _read(self, masses: NDArray[np.float64], reader: IntervalReader) -> int:
+        """The next token of a stream; masses: of its nodes and leaves."""
+        bounds, place = self._choice.intervals(), reader.place()
+        grid = bisect_right(bounds, place) - 1
+        reader.take(bounds[grid], bounds[grid + 1] - bounds[grid])
+        self._choice.take(grid)
+        left, right = self._below
+        shares, node, inner = self._shares[grid], 0, len(left)
+        while node < inner:
+            odds = math.log(masses[right[node]]) - math.log(masses[left[node]])
+            share = shares[bisect_left(self._borders, odds)]
+            boundary = FREQUENCY_TOTAL - share
+            if reader.place() >= boundary:
+                reader.take(boundary, share)
+                node = right[node]
+            else:
+                reader.take(0, boundary)
+                node = left[node]
+        return node - inner

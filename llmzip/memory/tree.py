@@ -41,6 +41,23 @@ class TokenTree:
         """Decisions of the longest path."""
         return int(np.diff(self.path_start).max())
 
+    @cached_property
+    def levels(self) -> list[NDArray[np.int64]]:
+        """The nodes of each level, from the root down."""
+        levels, level = [], np.zeros(1, np.int64)
+        while len(level):
+            levels.append(level)
+            below = np.stack((self.left[level], self.right[level]), 1).ravel()
+            level = below[below >= 0].astype(np.int64)
+        return levels
+
+    @cached_property
+    def below(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """What is below each node on both sides: a node's number, or the token's, counted on from the last node."""
+        count = len(self.left)
+        left, right = (np.where(side >= 0, side, count + ~side).astype(np.int64) for side in (self.left, self.right))
+        return left, right
+
     @property
     def node_rows(self) -> int:
         """How many rows tables by node have."""
@@ -52,14 +69,11 @@ class TokenTree:
 
         Of a large vocabulary the deep nodes share rows.
         """
-        rows, level = np.zeros(len(self.left), np.int32), np.zeros(1, np.int32)
-        count = 0
-        while len(level):
+        rows, count = np.zeros(len(self.left), np.int32), 0
+        for level in self.levels:
             rank = np.arange(count, count + len(level))
             rows[level] = np.where(rank < OWN_ROWS, rank, OWN_ROWS // 2 + rank % (OWN_ROWS // 2))
             count += len(level)
-            below = np.stack((self.left[level], self.right[level]), 1).ravel()
-            level = below[below >= 0]
         return rows
 
 

@@ -1,4 +1,4 @@
-"""Floating-point logits to integer tables. Imports numba, so import it late. May import ``compiled`` and ``errors``.
+"""Floating-point logits to integer tables. May import ``errors``; ``hub`` imports it.
 
 Every figure follows from the logits by a fixed sequence of operations on one machine; whether another machine gets the
 same logits is what the numerics digest of ``hub`` is about.
@@ -7,33 +7,23 @@ same logits is what the numerics digest of ``hub`` is about.
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.compiled import kernel
 from llmzip.errors import ModelError
 
-# numba's cache on disk knows when this file changes but not when another does: constants stand here.
 TOTAL = 1 << 24
 ESCAPES = 256
 ESCAPE_SHARE = 64  # of 2^24, for each byte: one token in 1,024 is expected to be one
 WEIGHT_SCALE = float(1 << 36)
 
-_kernel = kernel(error_model="numpy")
 
-
-@_kernel
-def _share_out(table, size, total):  # type: ignore[no-untyped-def]
+def _share_out(table: NDArray[np.int64], size: int, total: int) -> None:
     """Weights to integers >= 1 with sum ``total``; what rounding leaves goes to the first of the largest."""
-    for row in range(table.shape[0]):
-        weights = table[row, :size].sum()
-        largest = table[row, :size].max()
-        # One multiplication, which rounds everywhere alike: less than one unit too much in all, so none is missing.
-        scale, given = (total - size) / weights, np.int64(0)
-        place = -1
-        for i in range(size):
-            if place < 0 and table[row, i] == largest:
-                place = i
-            table[row, i] = np.int64(table[row, i] * scale) + 1
-            given += table[row, i]
-        table[row, place] += total - given
+    shares = table[:, :size]
+    largest = shares.argmax(1)
+    # One multiplication, which rounds everywhere alike: less than one unit too much in all, so none is missing.
+    scale = (total - size) / shares.sum(1)
+    np.multiply(shares, scale[:, None], out=shares, casting="unsafe")
+    shares += 1
+    shares[np.arange(len(shares)), largest] += total - shares.sum(1)
 
 
 def _weighed(logits: NDArray[np.float32], size: int, columns: int) -> NDArray[np.int64]:
