@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ from typer.testing import CliRunner, Result
 
 import llmzip
 from llmzip.bench.known_models import published_models
-from llmzip.cli.account import _size
+from llmzip.cli.account import _count, _size
 from llmzip.cli.app import app
 from llmzip.cli.messages import WITHOUT_DECODER
+from llmzip.cli.numbers import parse_bytes, parse_count
+from llmzip.errors import UsageError
 from llmzip.predictors import embedded_rungs
 
 ROOT = Path(llmzip.__file__).parents[1]
@@ -33,15 +36,15 @@ def test_a_published_model_fits_eighty_columns() -> None:
     assert max(map(len, found.stdout.splitlines())) <= 80
     words = " ".join(found.stdout.split())
     for part in (
-        "140 G",
+        "140 GB",
         "71.4 x",
         "1143",
-        "681 G",
+        "681 GB",
         "14.7 x",
-        "31.5 G",
+        "31.5 GB",
         "0.32%",
         "2.436",
-        "2.17 G",
+        "2.17 GB",
         "figure 5 of Touvron",
     ):
         assert part in words, part
@@ -101,7 +104,7 @@ def test_numbers_that_make_no_sense_are_refused(arguments: tuple[str, ...], mess
     assert message in found.stderr
 
 
-NUMBERS = ("--parameters", "--training-bytes", "--training-tokens", "--original-bytes", "--receiver-bytes")
+NUMBERS = ("--parameters", "--training-bytes", "--training-tokens", "--original-bytes")
 RATES = ("--loss", "--bpb", "--codec-bpb", "--bytes-per-parameter")
 
 
@@ -125,9 +128,54 @@ def test_what_a_receiver_holds_is_said_in_the_same_words() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(None, "-"), (0, "0"), (999, "999"), (999.6, "1.00 k"), (1234, "1.23 k"), (99_950, "100 k"), (140e9, "140 G"),
-     (999_900_000, "1.00 G"), (2.5e12, "2.50 T"),
-     (999e12, "999 T"), (9996e11, "1.0e+15"), (1e30, "1.0e+30")],
+    [(None, "-"), (0, "0 B"), (999, "999 B"), (999.6, "1.00 KB"), (1234, "1.23 KB"), (99_950, "100 KB"),
+     (140e9, "140 GB"), (999_900_000, "1.00 GB"), (2.5e12, "2.50 TB"),
+     (999e12, "999 TB"), (9996e11, "1.0e+15"), (1e30, "1.0e+30")],
 )  # fmt: skip
 def test_sizes_have_three_digits(value: float | None, shown: str) -> None:
     assert _size(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(None, "-"), (12, "12"), (350e6, "350 M"), (7e9, "7.00 B"), (2e12, "2.00 T")]
+)
+def test_counts_are_in_thousands_millions_and_so_on(value: float | None, shown: str) -> None:
+    assert _count(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("7B", 7e9), ("7b", 7e9), ("1.1B", 1_100_000_000), ("350M", 350e6), ("10 k", 1e4), ("2T", 2e12), ("7e9", 7e9),
+     ("7_000", 7000), ("+3", 3), (".5K", 500)],
+)  # fmt: skip
+def test_counts_are_read_with_the_usual_suffixes(text: str, value: float) -> None:
+    assert parse_count(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("14GB", 14e9), ("14 gb", 14e9), ("14G", 14e9), ("1KB", 1000), ("1kB", 1000), ("1KiB", 1024),
+     ("1.5GiB", 1.5 * 2**30), ("2Mi", 2**21), ("7B", 7), ("10TB", 10e12), ("1e9", 1e9)],
+)  # fmt: skip
+def test_bytes_are_read_with_the_usual_units(text: str, value: float) -> None:
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("parse", [parse_count, parse_bytes])
+@pytest.mark.parametrize("text", ["", "B", "7Q", "x7", "7 7", "1,5", "--", "7BB", "0x10", "7.7.7"])
+def test_what_is_no_number_is_refused(text: str, parse: Callable[[str], float]) -> None:
+    with pytest.raises(UsageError, match="is not a number: write it such as"):
+        parse(text)
+
+
+def test_suffixes_reach_the_account() -> None:
+    words = ("--parameters", "70B", "--training-bytes", "10TB", "--training-tokens", "2T", "--loss", "1.5", "--json")
+    assert json.loads(invoke(*words).stdout) == json.loads(invoke(*LLAMA, "--json").stdout)
+
+
+def test_a_receiver_holds_at_least_the_parameters() -> None:
+    refused = invoke("--parameters", "7B", "--receiver-bytes", "1")
+    assert refused.exit_code == 2
+    assert "less than the parameters alone, 14,000,000,000" in refused.stderr
+    assert invoke("--parameters", "7B", "--receiver-bytes", "14GB").exit_code == 0
+    assert invoke("--parameters", "7B", "--bytes-per-parameter", "0.5", "--receiver-bytes", "3.6GB").exit_code == 0

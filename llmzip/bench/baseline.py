@@ -135,7 +135,7 @@ def read_baseline(text: str | bytes, where: str = "the baseline") -> Baseline:
 
     where: what the message calls the document. Raises NotComparableError as ``baseline_of`` does.
     """
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
     header = decode(data, Header, where, remedy=REMEDY)
     if header.schema == RESULTS_HEADER.schema:
         return baseline_of(Results.from_json(data, where))

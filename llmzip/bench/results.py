@@ -137,7 +137,7 @@ class Results:
     def from_json(text: str | bytes, where: str = "the result") -> "Results":
         """The bench that ``to_json`` wrote. Raises DocumentError for anything else, and for what cannot have been
         measured; where: what the message calls the document."""
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        data = text.encode("utf-8", "backslashreplace") if isinstance(text, str) else text
         header = decode(data, Header, where, remedy=REMEDY)
         if header != HEADER:
             raise DocumentError(f"{where}: schema: it is {header}, not {HEADER}: {REMEDY}")

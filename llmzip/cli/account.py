@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmzip.cli.messages import WITHOUT_DECODER, shown
+from llmzip.cli.numbers import parse_bytes, parse_count
 from llmzip.cli.options import Json
 from llmzip.errors import UsageError
 
@@ -22,22 +23,28 @@ LONGEST_FIGURE = 9
 """Characters, so that every table fits 80 columns, whatever numbers it is made of."""
 
 
-def _number(help: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(metavar="X", help=help)
+def _number(help: str, parser: Callable[[str], float] = parse_count) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(metavar="X", help=help, parser=parser)
     return option
 
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[MODEL]...", hidden=True)]
-Parameters = Annotated[float | None, _number("Account for a model of so many parameters, such as 7e9.")]
-BytesPerParameter = Annotated[float | None, _number("Bytes that a parameter takes as stored; 2 unless given.")]
-ReceiverBytes = Annotated[float | None, _number("All that a receiver must hold, if more than the parameters.")]
-TrainingBytes = Annotated[float | None, _number("Bytes of training text.")]
+Parameters = Annotated[float | None, _number("Account for a model of so many parameters, such as 7B.")]
+BytesPerParameter = Annotated[
+    float | None, _number("Bytes that a parameter takes as stored; 2 unless given.", parse_bytes)
+]
+ReceiverBytes = Annotated[
+    float | None, _number("All that a receiver must hold, if more than the parameters, such as 15GB.", parse_bytes)
+]
+TrainingBytes = Annotated[float | None, _number("Bytes of training text, such as 10TB.", parse_bytes)]
 TrainingTokens = Annotated[float | None, _number("Tokens of training text; with --bytes-per-token its size.")]
-BytesPerToken = Annotated[float | None, _number("Bytes of text that a token stands for, on average.")]
+BytesPerToken = Annotated[float | None, _number("Bytes of text that a token stands for, on average.", parse_bytes)]
 Loss = Annotated[float | None, _number("Nats a token of the training text; with --training-tokens its coded size.")]
 Bpb = Annotated[float | None, _number("Bits per byte under the model: of the training text, and for break-even.")]
 CodecBpb = Annotated[float | None, _number("Bits per byte of the codec to break even with.")]
-OriginalBytes = Annotated[float | None, _number("Bytes of the text to compress; with --bpb the adjusted rate.")]
+OriginalBytes = Annotated[
+    float | None, _number("Bytes of the text to compress, such as 1GB; with --bpb the adjusted rate.", parse_bytes)
+]
 
 
 def account(
@@ -96,6 +103,12 @@ def account(
                 codec_bits_per_byte=codec_bpb,
             )
         )
+    for model in facts:
+        if model.receiver_bytes is not None and model.receiver_bytes < model.parameter_bytes:
+            raise UsageError(
+                f"--receiver-bytes is {model.receiver_bytes:,}, less than the parameters alone, "
+                f"{model.parameter_bytes:,}: count them too, or say how small they are with --bytes-per-parameter"
+            )
     accounts = [account_for(model) for model in facts or known_models()]
     if as_json:
         typer.echo(json.dumps([asdict(entry) for entry in accounts], indent=2))
@@ -158,9 +171,9 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
         return [entry for entry in accounts if getattr(entry, key) is not None]
 
     yield _table(
-        "Parameters, in bytes",
+        "Parameters",
         [entry for entry in accounts if entry.facts.parameter_count],
-        ("number", lambda a: _size(a.facts.parameter_count)),
+        ("number", lambda a: _count(a.facts.parameter_count)),
         *((name, lambda a, name=name: _size(a.nominal_bytes[name])) for name in ("fp32", "bf16", "int8")),
         ("as\nstored", lambda a: _size(a.facts.parameter_bytes)),
         ("after\nzstd -19", lambda a: _size(a.facts.zstd_bytes)),
@@ -199,10 +212,10 @@ def _tables(accounts: "list[ModelAccount]") -> "Iterable[Table]":
             measured,
             ("text", lambda a: f"{shown(a.facts.file or '-')}"),
             ("bits per\nbyte", lambda a: _figure(a.facts.bits_per_byte, ".3f")),
-            ("total\nbytes", lambda a: _size(a.total_bytes)),
+            ("total", lambda a: _size(a.total_bytes)),
             ("adjusted", lambda a: _figure(a.adjusted_bits_per_byte, ",.3f")),
             ("codec", _codec),
-            ("break-even\nbytes", _break_even),
+            ("break-\neven", _break_even),
             caption="total, adjusted: with what the receiver holds. break-even: from that many bytes of such text "
             "on the model is smaller than the codec, what it holds counted.",
         )
@@ -220,6 +233,7 @@ def _table(heading: str, accounts: "list[ModelAccount]", *columns: Column, capti
         caption=caption,
         caption_justify="left",
         pad_edge=False,
+        padding=(0, 0, 0, 1),
     )
     table.add_column("model", overflow="fold")
     for name, _ in columns:
@@ -260,16 +274,25 @@ def _quotient(dividend: float | None, divisor: float | None) -> float | None:
 
 
 def _size(value: float | None) -> str:
-    """With three digits and a decimal prefix: 140 G."""
+    """Bytes with three digits and a decimal prefix: 140 GB."""
+    return _short(value, ("TB", "GB", "MB", "KB", "B"))
+
+
+def _count(value: float | None) -> str:
+    """How many, likewise: 7.00 B are seven thousand millions."""
+    return _short(value, ("T", "B", "M", "K", ""))
+
+
+def _short(value: float | None, units: tuple[str, str, str, str, str]) -> str:
     if value is None:
         return "-"
-    for unit, prefix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for unit, prefix in zip((1e12, 1e9, 1e6, 1e3), units, strict=False):
         if value >= 0.9995 * unit:
             scaled = value / unit
             if scaled >= 999.5:
                 return f"{value:.1e}"
-            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f}{prefix}"
-    return f"{value:.0f}"
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {prefix}"
+    return f"{value:.0f} {units[-1]}".rstrip()
 
 
 def _ratio(value: float | None) -> str:
