@@ -71,6 +71,21 @@ def decode(
         raise error(f"{where}: {wrong}: {remedy}") from None
 
 
+def convert(
+    tree: Any,
+    record_type: type[Record],
+    where: str,
+    *,
+    remedy: str = RESTORE,
+    error: type[LlmzipError] = DocumentError,
+) -> Record:
+    """What ``decode`` makes of a document whose tree is there already, such as a table of another one."""
+    try:
+        return _as_record(tree, record_type, closed=False)
+    except _WrongError as wrong:
+        raise error(f"{where}: {wrong}: {remedy}") from None
+
+
 def read(
     path: Path,
     record_type: type[Record],

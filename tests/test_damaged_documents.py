@@ -26,9 +26,9 @@ from llmzip.bench.gate import compare
 from llmzip.bench.kinds import kind_of
 from llmzip.bench.results import MICROBITS, MeasuredCodec, MeasuredFile, Results, Row
 from llmzip.documents import read, read_lines
-from llmzip.engine import weights
+from llmzip.engine import families, weights
 from llmzip.errors import DocumentError, LlmzipError, ModelError, NotComparableError
-from llmzip.model_folder import CONFIG, INDEX, open_model_folder
+from llmzip.model_folder import CONFIG, INDEX, open_model_folder, read_config
 from llmzip.predictors import Card, embedded_rungs
 
 MUTATIONS = int(os.environ.get("LLMZIP_MUTATIONS", "150"))
@@ -141,6 +141,14 @@ def believable_shape(shape: weights.Shape) -> None:
     assert all(whole(getattr(shape, name)) for name in vars(shape) if name not in ("rope_theta", "norm_epsilon"))
     assert shape.start_token < shape.vocabulary_size <= 1 << 20 and 0 < shape.head_dim and 0 < shape.window
     assert 0 < shape.norm_epsilon <= 1 <= shape.rope_theta
+    assert shape.heads % shape.key_value_heads == 0
+
+
+def believable_architecture(pair: Any) -> None:
+    shape, folding = pair
+    assert all(whole(getattr(shape, name), 1) for name in ("hidden_size", "heads", "key_value_heads", "head_dim"))
+    assert all(rule.window >= 1 for rule in shape.layers) and shape.heads % shape.key_value_heads == 0
+    assert 0 <= shape.start_token < shape.vocabulary_size <= 1 << 20 and 0 < shape.norm_epsilon <= 1
 
 
 def believable_codecs(codecs: Any) -> None:
@@ -153,6 +161,10 @@ def read_folder(path: Path) -> Any:
 
 def read_shape(path: Path) -> Any:
     return weights.read_config(path.parent)
+
+
+def read_architecture(path: Path) -> Any:
+    return families.read_architecture(read_config(path.parent))
 
 
 def read_log(path: Path) -> Any:
@@ -184,6 +196,28 @@ def json_of(path: Path) -> Any:
 
 CODECS = {"codec": [{"name": "a", "compress": "x -c", "decompress": ["x", "-d"], "time_limit_seconds": 5.0}]}
 LOG_ROW = {"tokens": 5, "step": 1, "bytes": 9, "bits": 7.5, "new_bytes": 9, "seconds": 1.5, "validation": {"a": 1.0}}
+PLAIN_CONFIG = {
+    "model_type": "gemma3_text",
+    "vocab_size": 4096,
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 12,
+    "intermediate_size": 128,
+    "max_position_embeddings": 512,
+    "sliding_window": 64,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    "rms_norm_eps": 1e-6,
+    "bos_token_id": 0,
+    "eos_token_id": [1, 2],
+    "query_pre_attn_scalar": 12,
+    "rope_parameters": {
+        "full_attention": {"rope_theta": 1e6, "rope_type": "linear", "factor": 8.0},
+        "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
+    },
+    "tie_word_embeddings": True,
+}
 SHARD = "model.safetensors"
 
 
@@ -232,6 +266,7 @@ READERS = {
     "index": Reader(lambda: {"metadata": {}, "weight_map": {"a": SHARD}}, INDEX, read_folder, believable_folder),
     "configuration": Reader(lambda: json_of(RUNG / CONFIG), CONFIG, read_folder, believable_folder),
     "shape": Reader(lambda: json_of(RUNG / CONFIG), CONFIG, read_shape, believable_shape),
+    "architecture": Reader(lambda: PLAIN_CONFIG, CONFIG, read_architecture, believable_architecture),
     "levels": Reader(lambda: json_of(levels.MEASURED), "levels.json", read_levels, lambda report: None),
     "published models": Reader(
         lambda: json_of(Path(known_models.__file__).with_name("published_models.json")),

@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "coder": {"errors", "predictor"},
     "archive": {"errors", "blocks"},
     "native": {"errors", "predictor"},
-    "engine": {"errors", "predictor", "compiled", "documents", "model_folder", "native"},
+    "engine": {"errors", "predictor", "compiled", "documents", "stored_tensors", "model_folder", "native"},
     "memory": {"errors", "predictor", "compiled", "coder", "native"},
     "portable": {"errors", "predictor", "coder", "compiled", "memory"},
     "predictors": BELOW_PREDICTORS | {"engine", "memory"},

@@ -1,21 +1,24 @@
 """Reads a Llama-family checkpoint and turns its matrices into small integers with one scale a row.
 
 Reads safetensors only (never pickles), checks every bound of the exact arithmetic on the actual weights, and
-runs nothing. May import ``model_folder`` and ``errors``.
+runs nothing. May import ``model_folder``, ``stored_tensors``, ``documents`` and ``errors``.
 """
 
 import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import safetensors
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from llmzip import model_folder
+from llmzip.documents import Count, Size, convert
 from llmzip.errors import ModelError
+from llmzip.stored_tensors import AGAIN
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 127
@@ -34,6 +37,9 @@ ENGINE_VERSION = 1
 
 FAMILIES = {"llama", "mistral", "qwen2"}
 """``model_type`` values that are this architecture: RMSNorm, rotary positions, grouped-query attention, SwiGLU."""
+
+LARGEST_HEAD_DIM = 1040
+"""So that a score of 127 * 127 * head_dim stays exact."""
 
 DEFAULT_WINDOW = 1024
 """Attention window in tokens for a checkpoint that states none."""
@@ -91,6 +97,36 @@ class Weights:
     """SHA-256 over every number above and the engine's version."""
 
 
+_Token = Annotated[int, Meta(ge=0, le=(1 << 20) - 1)]
+_Tokens = _Token | Annotated[list[_Token], Meta(min_length=1)]
+_Base = Annotated[float, Meta(ge=1.0, le=1e12)]
+
+
+@dataclass(frozen=True)
+class _Rope:
+    rope_theta: _Base | None = None
+
+
+@dataclass(frozen=True)
+class _Config:
+    """What is read of ``config.json``, and within which bounds."""
+
+    num_attention_heads: Annotated[int, Meta(ge=1, le=1 << 10)]
+    hidden_size: Annotated[int, Meta(ge=1, le=1 << 15)]
+    num_hidden_layers: Annotated[int, Meta(ge=1, le=1 << 10)]
+    vocab_size: Annotated[int, Meta(ge=3, le=1 << 20)]
+    intermediate_size: Annotated[int, Meta(ge=1, le=1 << 17)]
+    max_position_embeddings: Size | None = None
+    num_key_value_heads: Annotated[int, Meta(ge=1, le=1 << 10)] | None = None
+    head_dim: Annotated[int, Meta(ge=2, le=LARGEST_HEAD_DIM)] | None = None
+    sliding_window: Count | None = None
+    use_sliding_window: bool | None = None
+    rope_theta: _Base | None = None
+    rms_norm_eps: Annotated[float, Meta(ge=1e-12, le=1.0)] = 1e-6
+    bos_token_id: _Tokens | None = None
+    eos_token_id: _Tokens | None = None
+
+
 def read_config(folder: Path) -> Shape:
     """The shape in ``folder/config.json``; ModelError where it is missing or of another architecture."""
     config = model_folder.read_config(folder)
@@ -104,53 +140,42 @@ def read_config(folder: Path) -> Shape:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type", "default")) != "default":
         raise ModelError(f"rope scaling {rope} cannot run in the exact engine: only plain rotary positions can")
-    try:
-        heads = _size(config, "num_attention_heads", 1 << 10)
-        hidden = _size(config, "hidden_size", 1 << 15)
-        start = config.get("bos_token_id")
-        start = start if start is not None else config.get("eos_token_id") or 0
-        # Qwen2 states a window that it does not use unless a second field says so.
-        sliding = config.get("use_sliding_window", config["model_type"] != "qwen2")
-        window = config.get("sliding_window") if sliding else None
-        window = window or min(DEFAULT_WINDOW, _size(config, "max_position_embeddings", 1 << 30))
-        shape = Shape(
-            vocabulary_size=_size(config, "vocab_size", 1 << 20),
-            hidden_size=hidden,
-            layers=_size(config, "num_hidden_layers", 1 << 10),
-            heads=heads,
-            key_value_heads=int(config.get("num_key_value_heads") or heads),
-            head_dim=int(config.get("head_dim") or hidden // heads),
-            feed_forward_size=_size(config, "intermediate_size", 1 << 17),
-            window=int(window),
-            rope_theta=float(rope.get("rope_theta") or config.get("rope_theta") or 10000.0),
-            norm_epsilon=float(config.get("rms_norm_eps", 1e-6)),
-            start_token=int(start[0] if isinstance(start, list) else start),
-        )
-    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise ModelError(f"{folder / 'config.json'} is not usable ({error}): take the folder again") from None
-    if shape.vocabulary_size < 3 or not 0 <= shape.start_token < shape.vocabulary_size:
+    where = str(folder / model_folder.CONFIG)
+    stated = convert(config, _Config, where, remedy=AGAIN, error=ModelError)
+    theta = convert(rope, _Rope, where, remedy=AGAIN, error=ModelError).rope_theta
+    heads, window = stated.num_attention_heads, stated.sliding_window
+    start = stated.bos_token_id if stated.bos_token_id is not None else stated.eos_token_id or 0
+    # Qwen2 states a window that it does not use unless a second field says so.
+    if not (config["model_type"] != "qwen2" if stated.use_sliding_window is None else stated.use_sliding_window):
+        window = None
+    shape = Shape(
+        vocabulary_size=stated.vocab_size,
+        hidden_size=stated.hidden_size,
+        layers=stated.num_hidden_layers,
+        heads=heads,
+        key_value_heads=stated.num_key_value_heads or heads,
+        head_dim=stated.head_dim or stated.hidden_size // heads,
+        feed_forward_size=stated.intermediate_size,
+        window=window or min(DEFAULT_WINDOW, stated.max_position_embeddings or 0),
+        rope_theta=theta or stated.rope_theta or 10000.0,
+        norm_epsilon=stated.rms_norm_eps,
+        start_token=start[0] if isinstance(start, list) else start,
+    )
+    if not shape.start_token < shape.vocabulary_size:
         raise ModelError(
             f"start token {shape.start_token} is outside the vocabulary of {shape.vocabulary_size}: take it again"
         )
-    if shape.heads % shape.key_value_heads or shape.head_dim % 2 or not 1 <= shape.window <= 1 << 14:
+    if (
+        shape.heads % shape.key_value_heads
+        or shape.head_dim < 2
+        or shape.head_dim % 2
+        or not 1 <= shape.window <= 1 << 14
+    ):
         raise ModelError(
-            f"heads {shape.heads}/{shape.key_value_heads} x {shape.head_dim}, window {shape.window}: cannot run; "
-            "take the folder again"
+            f"{where}: {shape.heads} heads in {shape.key_value_heads} groups of {shape.head_dim} with a window of "
+            f"{shape.window} cannot run: {AGAIN}"
         )
-    if not 1.0 <= shape.rope_theta <= 1e12 or not 1e-12 <= shape.norm_epsilon <= 1.0:
-        raise ModelError(
-            f"rope_theta {shape.rope_theta} or rms_norm_eps {shape.norm_epsilon} is out of range: take the folder again"
-        )
-    if shape.head_dim * ACTIVATION_LIMIT**2 >= EXACT_LIMIT:
-        raise ModelError(f"head_dim {shape.head_dim} is too large for exact scores: the engine takes up to 1040")
     return shape
-
-
-def _size(config: dict[str, Any], key: str, limit: int) -> int:
-    value = int(config[key])
-    if not 1 <= value <= limit:
-        raise ValueError(f"{key} is {value}")
-    return value
 
 
 def read_tensors(folder: Path) -> dict[str, NDArray[np.float32]]:
