@@ -31,11 +31,13 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from llmzip.frames import token_intervals
+from llmzip import archive
+from llmzip.coder import MICROBITS
 from llmzip.predictor import FREQUENCY_TOTAL, ModelPredictor
 from llmzip.predictors import embedded_rungs, load_predictor
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.hub import load_hub
+from llmzip.scoring import frame_microbits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -132,8 +134,7 @@ def compare(name: str, data: bytes) -> dict[str, Any]:
         tokens = tokens[: model.config.max_position_embeddings - 1]
     byte_count = len(b"".join(tokenizer.token_bytes[token] for token in tokens))
     bits = independent(tokens, 0)
-    own = np.concatenate([own for _, own in token_intervals(tokens, predictor, 1)])
-    engine_bits = float(-np.log2(own / FREQUENCY_TOTAL).sum())
+    engine_bits = frame_microbits(archive.MODEL, tokens, predictor, 1) / MICROBITS
     result["exact"] = {
         "tokens": len(tokens),
         "reference_bits": bits,

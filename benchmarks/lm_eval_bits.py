@@ -22,11 +22,8 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"  # read when the libraries are imported
 
-import numpy as np
-
-from llmzip.frames import token_intervals
-from llmzip.predictor import FREQUENCY_TOTAL
 from llmzip.predictors import embedded_rungs, load_predictor
+from llmzip.scoring import own_bits
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -90,8 +87,7 @@ def main() -> None:
     data = arguments.file.read_bytes()
     predictor = load_predictor(arguments.model)
     tokens = predictor.tokenize(data)
-    own = np.concatenate([own for _, own in token_intervals(tokens, predictor, 1)])
-    ours = float(-np.log2(own / FREQUENCY_TOTAL).sum()) / len(data)
+    ours = float(own_bits(predictor, data)[1].sum()) / len(data)
     theirs = harness_bits_per_byte(folder, data.decode(), len(tokens))
     result = {
         "model": arguments.model,

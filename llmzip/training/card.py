@@ -5,7 +5,6 @@ Held-out texts are read here and nowhere else in ``training``, after everything 
 """
 
 import json
-import math
 import platform
 import re
 import time
@@ -16,19 +15,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
-from transformers import AutoModelForCausalLM
 
+from llmzip import archive
+from llmzip.coder import MICROBITS
 from llmzip.documents import read
-from llmzip.engine.weights import Shape, load_weights, read_config
+from llmzip.engine.weights import Shape, read_config
 from llmzip.errors import DocumentError
 from llmzip.model_folder import open_model_folder
-from llmzip.predictors.byte_tokenizer import ByteTokenizer
-from llmzip.predictors.exact import make_model
+from llmzip.predictors.exact import load_exact
+from llmzip.predictors.hub import load_hub
+from llmzip.scoring import frame_microbits, stream_bits
 from llmzip.training.export import write_json
 from llmzip.training.records import FinishedCard, FinishedLog, LogRow, Timed
-from llmzip.training.rungs import START_TOKEN
 
 SEQUENCE_TOKENS = 1024
 SEQUENCES = 48
@@ -58,21 +57,14 @@ def held_out_bits(folder: Path, float_folder: Path, text: bytes) -> dict[str, fl
     The sample is up to 48 sequences of 1,024 tokens from all over the text, each begun with the start token; both
     models see the same tokens, so that their difference is what the integers cost, in storage and in arithmetic.
     """
-    tokenizer = ByteTokenizer(folder / "tokenizer.json")
-    tokens = tokenizer.tokenize(text)
+    exact, plain = load_exact(folder, folder.name), load_hub(float_folder, float_folder.name)
+    tokens = exact.tokenize(text)
     count = len(tokens) // SEQUENCE_TOKENS
     chosen = np.unique(np.linspace(0, count - 1, min(SEQUENCES, count)).astype(int))
-    sample = tokens[: count * SEQUENCE_TOKENS].reshape(count, -1)[chosen]
-    size = sum(len(tokenizer.detokenize(row)) for row in sample)
-    model = AutoModelForCausalLM.from_pretrained(float_folder, dtype=torch.float32).eval()
-    nats = 0.0
-    with torch.no_grad():
-        for row in torch.from_numpy(sample):
-            inputs = torch.cat((torch.tensor([START_TOKEN]), row[:-1]))[None]
-            nats += float(torch.nn.functional.cross_entropy(model(inputs).logits[0].float(), row, reduction="sum"))
-    exact = make_model(load_weights(folder)).streams(len(sample))
-    bits = float(-np.log2(exact.intervals(sample)[1] / 2.0**24).sum())
-    return {"float": nats / math.log(2) / size, "exact": bits / size}
+    sample = tokens[: count * SEQUENCE_TOKENS].reshape(count, -1)[chosen].ravel()
+    size = len(exact.detokenize(sample))
+    coded = frame_microbits(archive.MODEL, sample, exact, len(chosen)) / MICROBITS
+    return {"float": stream_bits(sample, plain, len(chosen)) / size, "exact": coded / size}
 
 
 def training_record(log: Sequence[LogRow], parameters: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
