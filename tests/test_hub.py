@@ -166,6 +166,20 @@ def test_probabilities_are_those_of_a_plain_forward_pass(folders: Folders, kind:
     assert np.allclose(np.stack(ours, 1) / FREQUENCY_TOTAL, expected, rtol=2e-3, atol=4e-7)
 
 
+def test_what_torch_had_of_threads_comes_back(folders: Folders) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        predictor = load_hub(folders("llama"), "x", threads=2).fitted(100, 1)
+        predictor.start(1).append(np.zeros(1, np.int64))
+        list(predictor.logits(np.zeros((1, 4), np.int64)))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_models_without_a_start_token_and_with_a_narrow_output(folders: Folders) -> None:
     folder = folders("llama", "byte_level", bos_token_id=None, eos_token_id=None, extra_width=-30)
     predictor = load_hub(folder, "x", threads=1)

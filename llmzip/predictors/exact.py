@@ -19,7 +19,7 @@ from llmzip.engine.weights import FAMILIES, Weights, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
 from llmzip.native.library import PREFERRED, library
-from llmzip.parallel import usable_cores
+from llmzip.parallel import one_blas_thread, usable_cores
 from llmzip.predictor import ExactContext, Score
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.predictors.escapes import EscapedStreams
@@ -28,8 +28,6 @@ from llmzip.predictors.versions import Versioned
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
-
-    from threadpoolctl import ThreadpoolController
 
 Result = TypeVar("Result")
 
@@ -51,15 +49,9 @@ class Workers:
 
         return ThreadPoolExecutor(self.threads)
 
-    @cached_property
-    def _blas(self) -> "ThreadpoolController":
-        from threadpoolctl import ThreadpoolController
-
-        return ThreadpoolController()
-
     def run(self, tasks: list[Callable[[], Result]]) -> list[Result]:
         """The results of the tasks, in their order."""
-        with self._blas.limit(limits=1):
+        with one_blas_thread():
             if len(tasks) == 1:
                 return [tasks[0]()]
             return [future.result() for future in [self._pool.submit(task) for task in tasks]]

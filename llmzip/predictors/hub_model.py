@@ -8,6 +8,8 @@ import logging
 import platform
 import warnings
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -118,25 +120,34 @@ class HubModel:
                     f"the model cannot be run ({reason}): use fewer --streams or another --device"
                 ) from None
 
-    def _use_threads(self, threads: int) -> None:
-        if self._torch.get_num_threads() != threads:
-            self._torch.set_num_threads(threads)
+    @contextmanager
+    def _threads(self, threads: int) -> Iterator[None]:
+        """That many for torch, whose number is one for the whole process, and then again what was set before."""
+        before = self._torch.get_num_threads()
+        if before == threads:
+            yield
+            return
+        self._torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            self._torch.set_num_threads(before)
 
     def step(self, tokens: NDArray[np.int64], carried: Any, threads: int) -> tuple[NDArray[np.float32], Any]:
         """Logits after the last of [batch, n] tokens, [batch, width], and what to carry to the next step."""
-        self._use_threads(threads)
         if self._one_by_one and len(tokens) > 1:
             rows = [self.step(tokens[row : row + 1], carried and carried[row], threads) for row in range(len(tokens))]
             return np.concatenate([logits for logits, _ in rows]), [state for _, state in rows]
         options = {self.carried: carried} if self.carried and carried is not None else {}
-        output = self._run(tokens, use_cache=bool(self.carried), **options)
-        logits = output.logits[:, -1].float().cpu().numpy()
+        with self._threads(threads):
+            output = self._run(tokens, use_cache=bool(self.carried), **options)
+            logits = output.logits[:, -1].float().cpu().numpy()
         return logits, _with_room(output[self.carried]) if self.carried else None
 
     def all_logits(self, tokens: NDArray[np.int64], threads: int) -> NDArray[np.float32]:
         """Logits after every one of [batch, n] tokens, [batch, n, width]: one forward pass, nothing carried."""
-        self._use_threads(threads)
-        logits: NDArray[np.float32] = self._run(tokens, use_cache=False).logits.float().cpu().numpy()
+        with self._threads(threads):
+            logits: NDArray[np.float32] = self._run(tokens, use_cache=False).logits.float().cpu().numpy()
         return logits
 
 
