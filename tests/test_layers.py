@@ -58,7 +58,8 @@ MAY_IMPORT = {
     "scoring": BELOW_CODEC,
     "bench": ABOVE_CODEC,
     "probes": ABOVE_CODEC | {"bench"},
-    "training": BELOW_PREDICTORS | {"stored_tensors", "memory", "engine", "predictors", "frames", "scoring", "codec"},
+    "training": BELOW_PREDICTORS
+    | {"archive", "stored_tensors", "memory", "engine", "predictors", "frames", "scoring", "codec"},
     "cli": ABOVE_CODEC | {"bench", "probes", "levels"},
     "__main__": {"cli"},
 }
