@@ -15,7 +15,7 @@ from itertools import chain, groupby
 from typing import BinaryIO
 
 from llmzip import archive
-from llmzip.archive import ArchiveInfo, ByteReader, Frame, FrameInfo
+from llmzip.archive import ArchiveInfo, ByteReader, Frame, Member
 from llmzip.blocks import read_blocks
 from llmzip.errors import ArchiveError, PredictorMismatchError, RoundTripError
 from llmzip.frames import (
@@ -143,37 +143,21 @@ def decompress_file(source: BinaryIO, target: BinaryIO, load: Load, *, recover: 
         return recover_file(source, target, load)
     reader, original_bytes = ByteReader(source), 0
     while True:
-        open_predictor = opener(archive.read_header(reader), load)
-        member, infos, digest = _Member(reader), [], archive.new_digest()
-        for info, piece in _decode_frames(member, open_predictor):
+        member, digest = Member(reader), archive.new_digest()
+        for piece in _decode_frames(member, opener(member.header, load)):
             digest.update(piece)
             target.write(piece)
-            infos.append(info)
             original_bytes += len(piece)
-        member.end.check(infos, digest.digest())
+        member.check(digest.digest())
         if reader.at_end():
             return Decoded(original_bytes, reader.position)
 
 
-class _Member:
-    """The frames of a member as they are read; then ``end`` is its end record."""
-
-    end: archive.End
-
-    def __init__(self, reader: ByteReader) -> None:
-        self._reader = reader
-
-    def __iter__(self) -> Iterator[Frame]:
-        while isinstance(record := archive.read_record(self._reader), Frame):
-            yield record
-        self.end = record
-
-
-def _decode_frames(frames: Iterable[Frame], open_predictor: OpenPredictor) -> Iterator[tuple[FrameInfo, bytes]]:
-    """What each frame says of itself and its bytes, in order; frames of memory alone are decoded side by side."""
+def _decode_frames(frames: Iterable[Frame], open_predictor: OpenPredictor) -> Iterator[bytes]:
+    """The piece of each frame, in order; frames of memory alone are decoded side by side."""
     for is_alone, some in groupby(frames, lambda frame: frame.info.kind == "memory"):
         at_once = frames_at_once(open_predictor()) if is_alone else 1
-        yield from in_order(lambda frame: (frame.info, decode_frame(frame, open_predictor)), some, at_once)
+        yield from in_order(lambda frame: decode_frame(frame, open_predictor), some, at_once)
 
 
 def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
@@ -185,20 +169,10 @@ def read_frame(source: BinaryIO, index: int, load: Load) -> bytes:
     source.seek(0)
     reader, count = ByteReader(source), 0
     while True:
-        header = archive.read_header(reader)
-        while True:
-            offset = reader.position
-            info = archive.skip_frame(reader)
-            if info is None:
-                break
+        member = Member(reader)
+        for frame in member.unchecked():
             if count == index:
-                source.seek(offset)
-                record = archive.read_record(ByteReader(source, offset))
-                assert isinstance(record, Frame)
-                return decode_frame(record, opener(header, load))
+                return decode_frame(archive.reread(source, frame), opener(member.header, load))
             count += 1
-        source.seek(offset)
-        reader = ByteReader(source, offset)
-        archive.read_record(reader)
         if reader.at_end():
             raise ArchiveError(f"there is no frame {index}: the archive has {count}, counted from 0")

@@ -1,14 +1,13 @@
 """What can still be read of a damaged archive. May import ``frames``, ``archive``, ``predictor`` and ``errors``."""
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from llmzip import archive
-from llmzip.archive import ByteReader, Frame
+from llmzip.archive import ByteReader, Frame, Index, Search
 from llmzip.errors import ArchiveError, LlmzipError
-from llmzip.frames import Load, decode_frame, opener
+from llmzip.frames import Load, OpenPredictor, decode_frame, opener
 from llmzip.predictor import Predictor
 
 
@@ -37,36 +36,38 @@ def recover_file(source: BinaryIO, target: BinaryIO, load: Load) -> Decoded:
 
     After damage it goes on where the index of the last member, or the damaged frame itself, says that the next frame
     lies; only where neither leads to one is every byte tried, so that an archive inside a stored frame is not taken
-    for a part of this one.
+    for a part of this one. Takes time in proportion to the file.
     """
     size = source.seek(0, io.SEEK_END)
-    indexed = archive.find_index(source, size)
+    index, search = Index(source, size), Search(source, size)
     lost: list[LostRange] = []
     original_bytes, offset, found = 0, 0, False
-    open_predictor: Callable[[], Predictor] | None = None  # None before a header
+    open_predictor: OpenPredictor | None = None  # None before a member
     while offset < size:
         source.seek(offset)
-        reader = ByteReader(source, offset)
-        record: Frame | None = None
+        reader = ByteReader(source, offset, size)
+        frame: Frame | None = None
         try:
-            if open_predictor is None:
-                open_predictor = opener(archive.read_header(reader), load)
-            else:
-                read = archive.read_record(reader)
-                record = read if isinstance(read, Frame) else None
-                if record is None:
-                    open_predictor = None
+            if open_predictor is not None:
+                record = archive.read_record(reader, offset // archive.LEAST_FRAME_BYTES)
+                if isinstance(record, Frame):
+                    frame = record
+                    piece = decode_frame(frame, open_predictor)
                 else:
-                    target.write(data := decode_frame(record, open_predictor))
-                    original_bytes += len(data)
+                    open_predictor, piece = None, b""
+            elif reader.peek() == archive.SHORT_MAGIC:
+                header, frame = archive.read_short(reader)
+                piece = decode_frame(frame, opener(header, load)) if frame else b""
+            else:
+                open_predictor, piece = opener(archive.read_header(reader), load), b""
+            target.write(piece)
+            original_bytes += len(piece)
             offset, found = reader.position, True
         except LlmzipError as error:
-            end = reader.position if record is not None else _next_record(source, offset, size, indexed)
-            missing = record.info.original_bytes if record is not None else None
-            if missing is None and offset in indexed:
-                missing = sum(indexed[place] for place in indexed if offset <= place < end)
+            end = reader.position if frame is not None else _next_record(source, offset, size, index, search)
+            missing = index.original_bytes(offset, end) if frame is None else frame.info.original_bytes
             lost.append(LostRange(offset, end, missing, str(error)))
-            if record is None:
+            if frame is None:
                 source.seek(end)
                 at_header = source.read(len(archive.MAGIC)) == archive.MAGIC
                 open_predictor = None if at_header else open_predictor or _unknown_predictor
@@ -82,17 +83,17 @@ def _unknown_predictor() -> Predictor:
     raise ArchiveError("the header before it is damaged, so its model is unknown")
 
 
-def _next_record(source: BinaryIO, offset: int, size: int, indexed: dict[int, int]) -> int:
+def _next_record(source: BinaryIO, offset: int, size: int, index: Index, search: Search) -> int:
     """Where to go on after the record at ``offset`` could not be read."""
-    if indexed and offset >= min(indexed):
-        return min((place for place in indexed if place > offset), default=size)
+    if index.covers(offset):
+        return index.next_after(offset)
     source.seek(offset)
-    reader = ByteReader(source, offset)
+    reader = ByteReader(source, offset, size)
     try:
-        archive.skip_frame(reader)
+        claimed = archive.read_record(reader, offset // archive.LEAST_FRAME_BYTES, checked=False)
     except ArchiveError:
         pass
     else:
-        if reader.position > offset + 1 and archive.is_record_at(source, reader.position):
+        if isinstance(claimed, Frame) and search.is_record_at(reader.position):
             return reader.position
-    return archive.find_next_record(source, offset + 1, size)
+    return search.next_record(offset + 1)

@@ -1,9 +1,13 @@
 """The format: its own example, every kind of damage, and nothing allocated or read by an unchecked field."""
 
+import contextlib
 import io
 import re
+import struct
 import time
 import tracemalloc
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +20,9 @@ from hypothesis import strategies as st
 import llmzip
 from llmzip import archive, codec, coder, frames
 from llmzip.archive import ByteReader, End, Frame, read_info
-from llmzip.errors import ArchiveError, LlmzipError, ModelError, UnsupportedVersionError
+from llmzip.errors import ArchiveError, LlmzipError, ModelError, PredictorMismatchError, UnsupportedVersionError
+from llmzip.predictor import FLOAT_PREFIX, Predictor
+from llmzip.predictors import load_predictor
 from llmzip.predictors.exact import ExactPredictor
 
 SPECIFICATION = (Path(llmzip.__file__).parent / "ARCHIVE_FORMAT.md").read_text(encoding="utf-8")
@@ -27,7 +33,7 @@ def no_model(name: str) -> ExactPredictor:
 
 
 def test_the_example_of_the_specification_decodes() -> None:
-    (example,) = re.findall(r"```hex\n(.*?)```", SPECIFICATION, re.S)
+    example, _ = re.findall(r"```hex\n(.*?)```", SPECIFICATION, re.S)
     data = bytes.fromhex(example)
     (member,) = read_info(io.BytesIO(data))
     assert (member.predictor_name, member.fingerprint) == ("toy", bytes([1, 2, 3, 4, 5, 6]))
@@ -229,3 +235,159 @@ def test_a_record_reads_back_as_written() -> None:
     assert (record.info.kind, record.info.token_count, record.info.streams) == ("model", 4, 2)
     assert record.info.archive_bytes == len(frame)
     assert archive.read_record(ByteReader(io.BytesIO(b"\0"))) == End(1)
+
+
+def test_the_short_example_of_the_specification_decodes() -> None:
+    _, example = re.findall(r"```hex\n(.*?)```", SPECIFICATION, re.S)
+    data = bytes.fromhex(example)
+    (member,) = read_info(io.BytesIO(data))
+    assert (member.predictor_name, member.fingerprint, member.format_version) == ("adaptive", b"\x01\x02", 4)
+    assert (member.archive_bytes, member.original_bytes) == (len(data), 1)
+    target = io.BytesIO()
+    codec.decompress_file(io.BytesIO(data), target, no_model)
+    assert target.getvalue() == b"A"
+    written = io.BytesIO()
+    writer = archive.Writer(written, "adaptive", bytes([1, 2, 3, 4, 5, 6]))
+    writer.write(b"A", [archive.new_frame(archive.STORED, b"A", b"A")])
+    assert writer.end() == member and written.getvalue() == data
+
+
+@pytest.fixture(scope="module")
+def nano() -> Predictor:
+    return load_predictor("nano", threads=1)
+
+
+SHORT_TEXTS = [b"", b"A", b"\xff\xf9", b"The ferry left at 06:40, late again; nobody minded.\n" * 1, b"ab" * 600]
+
+
+@pytest.mark.parametrize("data", SHORT_TEXTS, ids=len)
+def test_a_small_text_pays_fourteen_bytes_at_most(data: bytes, nano: Predictor) -> None:
+    for predictor in (nano, load_predictor("adaptive", threads=1)):
+        packed = codec.compress(data, predictor, memory=len(data) < 1000)
+        (member,) = read_info(io.BytesIO(packed))
+        payload_bytes = sum(frame.payload_bytes for frame in member.frames)
+        assert packed[:1] == archive.SHORT_MAGIC
+        assert member.archive_bytes == len(packed) <= payload_bytes + 14 and member.original_bytes == len(data)
+        assert codec.decompress(packed) == codec.decompress(packed, predictor) == data
+        assert codec.decompress(packed + packed) == data + data
+
+
+def test_a_sentence_of_52_bytes_takes_a_form_of_eleven(nano: Predictor) -> None:
+    packed = codec.compress(SHORT_TEXTS[3], nano)
+    (member,) = read_info(io.BytesIO(packed))
+    assert [frame.kind for frame in member.frames] == ["model"]
+    assert len(packed) - member.frames[0].payload_bytes == 11
+
+
+def test_what_does_not_suit_the_short_form_has_the_long(nano: Predictor, tiny: ExactPredictor) -> None:
+    noise = np.random.default_rng(0).bytes(1 << 16)
+    sentences = SPECIFICATION.encode()[:3000]
+    for packed in (
+        codec.compress(noise, nano),
+        codec.compress(sentences, nano, streams=2, memory=False),
+        codec.compress(SHORT_TEXTS[3], tiny),
+    ):
+        assert packed[:3] == archive.MAGIC
+    assert codec.compress(noise[1:], nano)[:1] == archive.SHORT_MAGIC
+
+
+def test_every_damage_of_a_short_form_is_noticed(nano: Predictor) -> None:
+    for data in SHORT_TEXTS:
+        packed = codec.compress(data, nano)
+        for position in range(min(len(packed), 60)):
+            for change in (0x01, 0x08, 0x80, 0xFF):
+                damaged = bytearray(packed)
+                damaged[position] ^= change
+                with pytest.raises(LlmzipError) as raised:
+                    codec.decompress(bytes(damaged))
+                assert "\n" not in str(raised.value)
+        for length in range(len(packed)):
+            with pytest.raises(LlmzipError):
+                codec.decompress(packed[:length])
+
+
+def test_another_version_of_a_predictor_is_refused_by_the_short_form(nano: Predictor) -> None:
+    packed = bytearray(codec.compress(SHORT_TEXTS[3], nano))
+    packed[2] ^= 1
+    with pytest.raises(PredictorMismatchError):
+        codec.decompress(bytes(packed))
+    with pytest.raises(PredictorMismatchError):
+        codec.decompress(codec.compress(SHORT_TEXTS[3], nano), load_predictor("small", threads=1))
+
+
+def test_one_frame_of_a_short_form_can_be_read_and_recovered(nano: Predictor) -> None:
+    data, target = SHORT_TEXTS[3], io.BytesIO()
+    packed = codec.compress(data, nano)
+    assert codec.read_frame(io.BytesIO(packed * 2), 1, lambda name: nano) == data
+    with pytest.raises(ArchiveError, match="no frame 2"):
+        codec.read_frame(io.BytesIO(packed * 2), 2, lambda name: nano)
+    damaged = bytearray(packed)
+    damaged[-1] ^= 1
+    decoded = codec.decompress_file(io.BytesIO(packed + damaged + packed), target, lambda name: nano, recover=True)
+    assert target.getvalue() == data * 2
+    assert [(lost.archive_start, lost.original_bytes) for lost in decoded.lost] == [(len(packed), len(data))]
+
+
+def test_the_prefix_of_float_predictors_is_one_word() -> None:
+    assert archive.FLOAT_PREFIX == FLOAT_PREFIX
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Bytes allocated at most while it fails."""
+    tracemalloc.start()
+    with contextlib.suppress(LlmzipError):
+        work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_a_hostile_index_allocates_nothing(tiny: ExactPredictor) -> None:
+    """Its checks are right; it names 2^17 frames where there are two."""
+    count = 1 << 17
+    frame = archive.pack_frame(archive.STORED, b"ab", b"ab")
+    fields = bytes([archive.END_WITH_INDEX]) + varint(count) + b"\x0c" * count + b"\x01" * count + bytes(8)
+    end = fields + struct.pack("<II", zlib.crc32(fields), len(fields) + 8)
+    data = archive.pack_header("tiny", tiny.fingerprint) + frame * 2 + end
+    for recover in (False, True):
+        source = io.BytesIO(data)
+        peak = peak_of(lambda: codec.decompress_file(source, io.BytesIO(), lambda name: tiny, recover=recover))  # noqa: B023
+        assert peak < 1 << 19
+    source = io.BytesIO(data)
+    assert peak_of(lambda: read_info(source)) < 1 << 19
+
+
+def test_an_honest_index_takes_eight_bytes_a_frame(tiny: ExactPredictor) -> None:
+    frame, count = archive.new_frame(archive.STORED, b"a", b"a"), 50_000
+    target = io.BytesIO()
+    writer = archive.Writer(target, "tiny", tiny.fingerprint)
+    writer.write(b"a" * count, [frame] * count)
+    writer.end()
+    for recover in (False, True):
+        text = io.BytesIO(bytes(count))
+        source = io.BytesIO(target.getvalue())
+        peak = peak_of(lambda: codec.decompress_file(source, text, lambda name: tiny, recover=recover))  # noqa: B023
+        assert text.getvalue() == b"a" * count and peak < count * (60 if recover else 30)
+
+
+def test_recovery_takes_time_in_proportion_to_the_frames(tiny: ExactPredictor) -> None:
+    """Every second frame is damaged, with an index and without."""
+    seconds = {}
+    for count in (2_000, 16_000):
+        target = io.BytesIO()
+        writer = archive.Writer(target, "tiny", tiny.fingerprint)
+        text = np.random.default_rng(1).bytes(count * 30)
+        pieces = [text[start : start + 30] for start in range(0, len(text), 30)]
+        writer.write(text, [archive.new_frame(archive.STORED, piece, piece) for piece in pieces])
+        info = writer.end()
+        damaged = bytearray(target.getvalue())
+        for frame in info.frames[::2]:
+            damaged[frame.offset + 20] ^= 1
+        for cut in (0, 40):
+            out, started = io.BytesIO(), time.process_time()
+            source = io.BytesIO(bytes(damaged[: len(damaged) - cut]))
+            decoded = codec.decompress_file(source, out, lambda name: tiny, recover=True)
+            seconds[count, cut] = time.process_time() - started
+            assert out.getvalue() == b"".join(pieces[1::2]) and len(decoded.lost) >= count // 2
+    for cut in (0, 40):
+        assert seconds[16_000, cut] < 8 * 3 * seconds[2_000, cut] + 0.5

@@ -217,6 +217,7 @@ def test_the_golden_portable_archive_decodes() -> None:
     from llmzip.predictors.hub import load_hub
 
     golden = Path(__file__).resolve().parent / "golden"
-    packed = (golden / "portable" / "v3-portable.llmz").read_bytes()
     text = (golden / "text").read_bytes()[:400]
-    assert decompress(packed, load_hub(golden / "model", "golden", threads=2)) == text
+    for name in ("v3-portable.llmz", "v4-two-parts.llmz"):
+        packed = (golden / "portable" / name).read_bytes()
+        assert decompress(packed, load_hub(golden / "model", "golden", threads=2)) == text

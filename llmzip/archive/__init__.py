@@ -13,6 +13,7 @@ from llmzip.archive.format import (
     GROUPED,
     KIND_NUMBERS,
     KINDS,
+    LEAST_FRAME_BYTES,
     MAGIC,
     MAXIMUM_FRAME_BYTES,
     MAXIMUM_FRAMES,
@@ -25,6 +26,8 @@ from llmzip.archive.format import (
     MODEL_AND_MEMORY,
     PORTABLE,
     READABLE_VERSIONS,
+    SHORT_MAGIC,
+    SHORT_PREDICTORS,
     STORED,
     SUFFIX,
     TOKEN_KINDS,
@@ -32,6 +35,7 @@ from llmzip.archive.format import (
     ArchiveInfo,
     Frame,
     FrameInfo,
+    FrameSizes,
     indexed_bytes,
     new_digest,
     new_frame,
@@ -40,8 +44,18 @@ from llmzip.archive.format import (
     pack_header,
     varint,
 )
-from llmzip.archive.reading import ByteReader, End, read_header, read_info, read_members, read_record, skip_frame
-from llmzip.archive.searching import find_index, find_next_record, is_record_at
+from llmzip.archive.reading import (
+    ByteReader,
+    End,
+    Member,
+    read_header,
+    read_info,
+    read_members,
+    read_record,
+    read_short,
+    reread,
+)
+from llmzip.archive.searching import Index, Search
 from llmzip.archive.writing import Writer
 
 __all__ = [
@@ -53,6 +67,7 @@ __all__ = [
     "GROUPED",
     "KINDS",
     "KIND_NUMBERS",
+    "LEAST_FRAME_BYTES",
     "MAGIC",
     "MAXIMUM_FRAMES",
     "MAXIMUM_FRAME_BYTES",
@@ -65,6 +80,8 @@ __all__ = [
     "MODEL_AND_MEMORY",
     "PORTABLE",
     "READABLE_VERSIONS",
+    "SHORT_MAGIC",
+    "SHORT_PREDICTORS",
     "STORED",
     "SUFFIX",
     "TOKEN_KINDS",
@@ -74,11 +91,12 @@ __all__ = [
     "End",
     "Frame",
     "FrameInfo",
+    "FrameSizes",
+    "Index",
+    "Member",
+    "Search",
     "Writer",
-    "find_index",
-    "find_next_record",
     "indexed_bytes",
-    "is_record_at",
     "new_digest",
     "new_frame",
     "pack_end",
@@ -88,6 +106,7 @@ __all__ = [
     "read_info",
     "read_members",
     "read_record",
-    "skip_frame",
+    "read_short",
+    "reread",
     "varint",
 ]

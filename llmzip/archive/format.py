@@ -7,12 +7,15 @@ import binascii
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 SUFFIX = ".llmz"
 MAGIC = b"\xf8lz"
-FORMAT_VERSION = 3
-READABLE_VERSIONS = (1, 2, 3)
+SHORT_MAGIC = b"\xf9"
+FORMAT_VERSION = 4
+READABLE_VERSIONS = (1, 2, 3, 4)
 FINGERPRINT_BYTES = 6
 
 FLOAT_PREFIX = "float/"
@@ -33,6 +36,14 @@ MAXIMUM_MODEL_FRAME_BYTES = 1 << 21
 MAXIMUM_PAYLOAD_BYTES = MAXIMUM_FRAME_BYTES + (1 << 16)
 MAXIMUM_STREAMS = 256
 MAXIMUM_FRAMES = 1 << 24
+LEAST_FRAME_BYTES = 12
+"""A stored byte with its fields and checks."""
+
+SHORT_PREDICTORS = ("adaptive", "nano", "small", "base", "large")
+"""Those that have a code for the short form: their place here."""
+SHORT_KINDS = (MODEL, ZSTD, STORED, MODEL_AND_MEMORY, MEMORY)
+SHORT_FINGERPRINT_BYTES = 2
+MAXIMUM_SHORT_BYTES = (1 << 16) - 1
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,13 @@ class Frame:
     info: FrameInfo
     payload: bytes
     content_check: int
+    checked_after: bytes = b""
+    """What the content check covers after the text: fields and payload of a short form, else nothing."""
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether these are the original bytes, by their number and the content check."""
+        check = zlib.crc32(self.checked_after, zlib.crc32(data))
+        return len(data) == self.info.original_bytes and check == self.content_check
 
     def record(self) -> bytes:
         """The frame as it stands in an archive."""
@@ -137,12 +155,20 @@ def pack_frame(kind: int, original: bytes, payload: bytes, token_count: int = 0,
     return new_frame(kind, original, payload, token_count, streams).record()
 
 
+def short_fields(predictor_name: str, fingerprint: bytes, info: FrameInfo) -> bytes:
+    """What a short form says before its check."""
+    kind = KIND_NUMBERS[info.kind]
+    fields = SHORT_MAGIC + bytes((8 * SHORT_PREDICTORS.index(predictor_name) + kind,))
+    fields += fingerprint[:SHORT_FINGERPRINT_BYTES] + varint(info.original_bytes) + varint(info.payload_bytes)
+    return fields + varint(info.token_count) if kind in TOKEN_KINDS else fields
+
+
 def indexed_bytes(frame: FrameInfo) -> int:
     """Bytes of a frame and of its two sizes in the index."""
     return frame.archive_bytes + len(varint(frame.archive_bytes)) + len(varint(frame.original_bytes))
 
 
-def pack_end(frame_sizes: list[tuple[int, int]], digest: bytes) -> bytes:
+def pack_end(frame_sizes: Sequence[tuple[int, int]], digest: bytes) -> bytes:
     """The end of a member. ``frame_sizes``: (archive bytes, original bytes) of every frame."""
     if len(frame_sizes) <= 1:
         return bytes((END,))
@@ -152,6 +178,26 @@ def pack_end(frame_sizes: list[tuple[int, int]], digest: bytes) -> bytes:
     return fields + struct.pack("<II", zlib.crc32(fields), len(fields) + 8)
 
 
+@dataclass(frozen=True)
+class FrameSizes:
+    """Bytes in the archive and of the text of the frames of a member, in order; 8 bytes of memory a frame."""
+
+    archive: "array[int]" = field(default_factory=lambda: array("I"))
+    original: "array[int]" = field(default_factory=lambda: array("I"))
+
+    def add(self, frame: FrameInfo) -> None:
+        """The next frame."""
+        self.archive.append(frame.archive_bytes)
+        self.original.append(frame.original_bytes)
+
+
 def new_digest() -> "hashlib.blake2b":
     """The running digest of a member's original bytes."""
     return hashlib.blake2b(digest_size=8)
+
+
+def short_info(name: str, fingerprint: bytes, offset: int, frame: FrameInfo, fields_bytes: int) -> ArchiveInfo:
+    """A member in the short form; all before its payload counts as its header. ``fields_bytes``: with the check."""
+    frames = () if not frame.original_bytes else (replace(frame, offset=offset + fields_bytes, header_bytes=0),)
+    short = fingerprint[:SHORT_FINGERPRINT_BYTES]
+    return ArchiveInfo(name, short, FORMAT_VERSION, offset, fields_bytes, 0, frames)

@@ -7,7 +7,7 @@ import binascii
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from llmzip.archive.format import (
@@ -23,12 +23,20 @@ from llmzip.archive.format import (
     MAXIMUM_MODEL_FRAME_BYTES,
     MAXIMUM_PAYLOAD_BYTES,
     MAXIMUM_SETTINGS_BYTES,
+    MAXIMUM_SHORT_BYTES,
     MAXIMUM_STREAMS,
     READABLE_VERSIONS,
+    SHORT_FINGERPRINT_BYTES,
+    SHORT_KINDS,
+    SHORT_MAGIC,
+    SHORT_PREDICTORS,
+    STORED,
     TOKEN_KINDS,
     ArchiveInfo,
     Frame,
     FrameInfo,
+    FrameSizes,
+    short_info,
 )
 from llmzip.blocks import read_some
 from llmzip.errors import ArchiveError, UnsupportedVersionError
@@ -37,13 +45,18 @@ from llmzip.errors import ArchiveError, UnsupportedVersionError
 class ByteReader:
     """A source read in order, that knows its position and turns a short read into an error."""
 
-    def __init__(self, source: BinaryIO, position: int = 0) -> None:
-        """``position``: where in the file the source stands, for messages and offsets."""
-        self._source, self._ahead = source, b""
+    def __init__(self, source: BinaryIO, position: int = 0, end: int | None = None) -> None:
+        """``position``: where in the file the source stands, for messages and offsets.
+
+        ``end``: of the file, where it is known, so that nothing is read for what does not fit into it.
+        """
+        self._source, self._ahead, self._end = source, b"", end
         self.position = position
 
     def take(self, size: int) -> bytes:
         """Exactly ``size`` bytes, or ArchiveError."""
+        if self._end is not None and self.position + size > self._end:
+            raise ArchiveError(f"the archive is cut short at byte {self._end}: get a whole copy")
         data = self._ahead[:size]
         self._ahead = self._ahead[size:]
         while len(data) < size:
@@ -54,11 +67,15 @@ class ByteReader:
         self.position += size
         return data
 
-    def at_end(self) -> bool:
-        """Whether no byte is left."""
+    def peek(self) -> bytes:
+        """The next byte, which stays; nothing where none is left."""
         if not self._ahead:
             self._ahead = read_some(self._source, 1)
-        return not self._ahead
+        return self._ahead
+
+    def at_end(self) -> bool:
+        """Whether no byte is left."""
+        return not self.peek()
 
     def varint(self, raw: bytearray, low: int, high: int, what: str) -> int:
         """A varint from ``low`` to ``high``; its bytes are appended to ``raw``."""
@@ -113,38 +130,39 @@ class End:
     """The end record of a member."""
 
     record_bytes: int
-    archive_sizes: tuple[int, ...] = ()
-    original_sizes: tuple[int, ...] = ()
+    sizes: FrameSizes = field(default_factory=FrameSizes)
     digest: bytes = b""
 
-    def check(self, frames: list[FrameInfo], digest: bytes | None) -> None:
+    def check(self, sizes: FrameSizes, digest: bytes | None) -> None:
         """ArchiveError unless the record fits the frames; ``digest`` is None where they were not all decoded."""
         if not self.digest:
-            if len(frames) > 1:
+            if len(sizes.archive) > 1:
                 raise ArchiveError("the index is missing: the archive is damaged")
             return
-        if self.archive_sizes != tuple(frame.archive_bytes for frame in frames) or self.original_sizes != tuple(
-            frame.original_bytes for frame in frames
-        ):
+        if self.sizes != sizes:
             raise ArchiveError("the index does not fit the frames: a frame is missing or out of place")
         if digest is not None and self.digest != digest:
             raise ArchiveError("the digest of the whole text is wrong: frames are missing or out of place")
 
 
-def read_record(reader: ByteReader) -> Frame | End:
-    """The frame or the end record at the reader's position, its check made."""
+def read_record(reader: ByteReader, most_frames: int = MAXIMUM_FRAMES, *, checked: bool = True) -> Frame | End:
+    """The frame or the end record at the reader's position, its check made.
+
+    most_frames: an index that names more is refused before anything is allocated for them; checked: whether the check
+    of a frame counts.
+    """
     offset = reader.position
     raw = bytearray(reader.take(1))
     kind = raw[0]
     if kind == END:
         return End(1)
     if kind == END_WITH_INDEX:
-        return _read_index(reader)
+        return _read_index(reader, most_frames)
     if kind not in KINDS:
         raise ArchiveError(f"byte {offset} begins no frame: the archive is damaged")
     info, check, content_check = _read_fields(reader, raw, offset)
     payload = reader.take(info.payload_bytes)
-    if check != zlib.crc32(payload, zlib.crc32(raw)):
+    if checked and check != zlib.crc32(payload, zlib.crc32(raw)):
         raise ArchiveError(f"the frame at byte {offset} is damaged: get another copy, or save the rest with --recover")
     return Frame(info, payload, content_check)
 
@@ -165,41 +183,106 @@ def _read_fields(reader: ByteReader, raw: bytearray, offset: int) -> tuple[Frame
     return info, check, content_check
 
 
-def skip_frame(reader: ByteReader) -> FrameInfo | None:
-    """What the frame at the reader's position says of itself, unchecked, its payload passed over; None at an end."""
-    offset = reader.position
-    raw = bytearray(reader.take(1))
-    if raw[0] not in KINDS:
-        return None
-    info, _, _ = _read_fields(reader, raw, offset)
-    reader.take(info.payload_bytes)
-    return info
+def reread(source: BinaryIO, frame: Frame) -> Frame:
+    """A frame that ``Member.unchecked`` gave, its check made."""
+    if frame.checked_after:  # of a short form, which has no other check than that of the text
+        return frame
+    source.seek(frame.info.offset)
+    record = read_record(ByteReader(source, frame.info.offset))
+    assert isinstance(record, Frame)
+    return record
 
 
-def _read_index(reader: ByteReader) -> End:
+def _read_index(reader: ByteReader, most_frames: int) -> End:
     start = reader.position - 1
     raw = bytearray((END_WITH_INDEX,))
     count = reader.varint(raw, 2, MAXIMUM_FRAMES, "the number of frames")
-    limit = MAXIMUM_PAYLOAD_BYTES + 64
-    sizes = tuple(reader.varint(raw, 1, limit, "the size of a frame") for _ in range(count))
-    original_sizes = tuple(reader.varint(raw, 1, MAXIMUM_FRAME_BYTES, "the size of a frame") for _ in range(count))
+    if count > most_frames:
+        raise ArchiveError(f"the index names {count} frames, there are {most_frames}: the archive is damaged")
+    check, sizes = zlib.crc32(raw), FrameSizes()
+    for numbers, largest in (
+        (sizes.archive, MAXIMUM_PAYLOAD_BYTES + 64),
+        (sizes.original, MAXIMUM_FRAME_BYTES),
+    ):
+        for _ in range(count):
+            raw = bytearray()
+            numbers.append(reader.varint(raw, 1, largest, "the size of a frame"))
+            check = zlib.crc32(raw, check)
     digest = reader.take(8)
-    check, length = struct.unpack("<II", reader.take(8))
-    if check != zlib.crc32(raw + digest) or length != reader.position - start:
+    stated, length = struct.unpack("<II", reader.take(8))
+    if stated != zlib.crc32(digest, check) or length != reader.position - start:
         raise ArchiveError("the index is damaged: get another copy, or save the frames with --recover")
-    return End(length, sizes, original_sizes, digest)
+    return End(length, sizes, digest)
+
+
+def read_short(reader: ByteReader) -> tuple[ArchiveInfo, Frame | None]:
+    """The member in the short form at the reader's position, and its frame if it has one, its check not yet made."""
+    offset = reader.position
+    raw = bytearray(reader.take(2 + SHORT_FINGERPRINT_BYTES))
+    code, kind = divmod(raw[1], 8)
+    if raw[:1] != SHORT_MAGIC or kind not in SHORT_KINDS or code >= len(SHORT_PREDICTORS):
+        raise ArchiveError("this is not an llmzip archive: check the file name")
+    original_bytes = reader.varint(raw, 0 if kind == STORED else 1, MAXIMUM_SHORT_BYTES, "the size of the text")
+    payload_bytes = reader.varint(raw, 0, MAXIMUM_SHORT_BYTES, "the size of the payload")
+    has_tokens = kind in TOKEN_KINDS
+    tokens = reader.varint(raw, 1, original_bytes, "the token count") if has_tokens else 0
+    (check,) = struct.unpack("<I", reader.take(4))
+    said = FrameInfo(KINDS[kind], 0, 0, payload_bytes, original_bytes, tokens, int(has_tokens))
+    name = SHORT_PREDICTORS[code]
+    info = short_info(name, bytes(raw[2 : 2 + SHORT_FINGERPRINT_BYTES]), offset, said, reader.position - offset)
+    payload = reader.take(payload_bytes)
+    if not original_bytes:
+        if payload or check != zlib.crc32(raw):
+            raise ArchiveError("the archive is damaged: get another copy")
+        return info, None
+    return info, Frame(info.frames[0], payload, check, bytes(raw) + payload)
+
+
+class Member:
+    """One member as it is read in order: its ``header``, its frames, which are iterated over once, and its end."""
+
+    def __init__(self, reader: ByteReader) -> None:
+        self._reader, self._sizes = reader, FrameSizes()
+        self._only: Frame | None = None
+        self.end: End | None = None
+        self.is_short = reader.peek() == SHORT_MAGIC
+        if self.is_short:
+            self.header, self._only = read_short(reader)
+        else:
+            self.header = read_header(reader)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Each frame, its check made."""
+        return self._frames(checked=True)
+
+    def unchecked(self) -> Iterator[Frame]:
+        """Each frame, damaged or not."""
+        return self._frames(checked=False)
+
+    def _frames(self, *, checked: bool) -> Iterator[Frame]:
+        if self.is_short:
+            yield from filter(None, (self._only,))
+            return
+        while isinstance(record := read_record(self._reader, len(self._sizes.archive), checked=checked), Frame):
+            self._sizes.add(record.info)
+            yield record
+        self.end = record
+
+    def check(self, digest: bytes | None) -> None:
+        """After the frames: ArchiveError where the end does not fit them. ``digest``: as for ``End.check``."""
+        if self.end is not None:
+            self.end.check(self._sizes, digest)
 
 
 def read_members(source: BinaryIO) -> Iterator[ArchiveInfo]:
     """Each member of an archive file, its frames read and checked but not decoded."""
     reader = ByteReader(source)
     while True:
-        info = read_header(reader)
-        frames: list[FrameInfo] = []
-        while isinstance(record := read_record(reader), Frame):
-            frames.append(record.info)
-        record.check(frames, None)
-        yield replace(info, frames=tuple(frames), trailer_bytes=record.record_bytes)
+        member = Member(reader)
+        frames = tuple(frame.info for frame in member)
+        member.check(None)
+        trailer_bytes = member.end.record_bytes if member.end else 0
+        yield replace(member.header, frames=frames, trailer_bytes=trailer_bytes)
         if reader.at_end():
             return
 

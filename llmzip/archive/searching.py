@@ -1,80 +1,112 @@
-"""Finds records in a damaged archive, for ``recovery``. May import ``errors`` and the modules beside it."""
+"""Finds records in a damaged archive, for ``recovery``. May import ``errors`` and the modules beside it.
 
-import io
+All of it together takes time in proportion to the file, however often it is damaged, and however it was made.
+"""
+
+import re
 import struct
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import BinaryIO
 
-from llmzip.archive.format import END, END_WITH_INDEX, KINDS, MAGIC, MAXIMUM_PAYLOAD_BYTES
+from llmzip.archive.format import END, END_WITH_INDEX, KINDS, LEAST_FRAME_BYTES, MAGIC, SHORT_MAGIC, FrameSizes
 from llmzip.archive.reading import ByteReader, End, read_header, read_record
 from llmzip.errors import ArchiveError, UnsupportedVersionError
 
+_CHUNK_BYTES = 1 << 16
+_BEGINNINGS = re.compile(b"[" + re.escape(bytes((*KINDS, END_WITH_INDEX, MAGIC[0]))) + b"]")
+_WORK_PER_BYTE = 64
+_LEAST_WORK = 1 << 28
 
-def find_index(source: BinaryIO, size: int) -> dict[int, int]:
-    """For recovery: original bytes of every frame of the last member, by offset; empty if its index is not whole."""
+
+class Index:
+    """Where the frames of the last member lie, by its index; nothing where that is not whole."""
+
+    def __init__(self, source: BinaryIO, size: int) -> None:
+        """``size``: of ``source``, which is seekable."""
+        self.end, self._sizes = size, FrameSizes()
+        found = _last_index(source, size)
+        if found is not None:
+            self.end, self._sizes = size - found.record_bytes, found.sizes
+        start = self.end - sum(self._sizes.archive)
+        self._starts = list(accumulate(self._sizes.archive[:-1], initial=start)) if self._sizes.archive else []
+
+    def covers(self, offset: int) -> bool:
+        """Whether the index speaks of what lies there."""
+        return bool(self._starts) and self._starts[0] <= offset < self.end
+
+    def next_after(self, offset: int) -> int:
+        """Where the next frame, or the index itself, begins."""
+        place = bisect_right(self._starts, offset)
+        return self._starts[place] if place < len(self._starts) else self.end
+
+    def original_bytes(self, start: int, end: int) -> int | None:
+        """Of the frames from ``start``, where one must begin, to ``end``; None where none does."""
+        first, last = bisect_left(self._starts, start), bisect_left(self._starts, end)
+        if first == len(self._starts) or self._starts[first] != start:
+            return None
+        return sum(self._sizes.original[first:last])
+
+
+def _last_index(source: BinaryIO, size: int) -> End | None:
     if size < 4:
-        return {}
+        return None
     source.seek(size - 4)
     (length,) = struct.unpack("<I", source.read(4))
     if not 1 <= length <= size:
-        return {}
+        return None
     source.seek(size - length)
     try:
-        end = read_record(ByteReader(source))
+        end = read_record(ByteReader(source), (size - length) // LEAST_FRAME_BYTES)
     except ArchiveError:
-        return {}
-    if not isinstance(end, End) or not end.digest:
-        return {}
-    offset, offsets = size - length - sum(end.archive_sizes), {}
-    for archive_size, original_size in zip(end.archive_sizes, end.original_sizes, strict=True):
-        offsets[offset] = original_size
-        offset += archive_size
-    return {**offsets, size - length: 0}
+        return None
+    is_whole = isinstance(end, End) and end.digest and sum(end.sizes.archive) <= size - length
+    return end if is_whole and isinstance(end, End) else None
 
 
-def _is_whole(reader: ByteReader, first_byte: int) -> bool:
-    """Whether a header, frame or index with that first byte lies whole at the reader's position."""
-    try:
-        if first_byte == MAGIC[0]:
-            read_header(reader)
-        else:
-            read_record(reader)
-    except (ArchiveError, UnsupportedVersionError):
-        return False
-    return True
+class Search:
+    """For the next record where nothing says where it lies."""
 
+    def __init__(self, source: BinaryIO, size: int) -> None:
+        self._source, self._size = source, size
+        self._work = _WORK_PER_BYTE * size + _LEAST_WORK  # bytes that may be read before it gives up
 
-def is_record_at(source: BinaryIO, place: int) -> bool:
-    """Whether a whole header, frame or end record lies there; a short end counts only before a header or nothing."""
-    source.seek(place)
-    short_end, beginning = bytes((END,)), source.read(1 + len(MAGIC))
-    if beginning[:1] in (b"", short_end):
-        return beginning in (short_end, short_end + MAGIC)
-    source.seek(place)
-    return _is_whole(ByteReader(source, place), beginning[0])
+    def is_record_at(self, place: int) -> bool:
+        """Whether a whole header, frame or end record lies there; a short end only before a member or nothing."""
+        self._source.seek(place)
+        short_end, beginning = bytes((END,)), self._source.read(1 + len(MAGIC))
+        if beginning[:1] in (b"", short_end):
+            return beginning in (short_end, short_end + MAGIC) or beginning[1:2] == SHORT_MAGIC
+        return self._is_whole(place, beginning[0])
 
+    def next_record(self, start: int) -> int:
+        """The first offset from ``start`` at which a whole frame, index or header lies; the size if there is none.
 
-def find_next_record(source: BinaryIO, start: int, size: int) -> int:
-    """The first offset from ``start`` at which a whole frame, end record or header lies; ``size`` if there is none.
+        Gives up (the size) where it has read 64 times the file in all, which only an archive made for that brings
+        about.
+        """
+        while start < self._size:
+            self._source.seek(start)
+            chunk = self._source.read(_CHUNK_BYTES)
+            for found in _BEGINNINGS.finditer(chunk):
+                if self._work < 0:
+                    return self._size
+                if self._is_whole(start + found.start(), chunk[found.start()]):
+                    return start + found.start()
+            start += len(chunk) or self._size
+        return self._size
 
-    For recovery where no index helps: tries every byte. Gives up (``size``) once it has read
-    64 times the file, which only an archive made for that purpose brings about.
-    """
-    reach = MAXIMUM_PAYLOAD_BYTES + 64
-    budget = 64 * (size + reach)
-    while start < size:
-        source.seek(start)
-        data = source.read(2 * reach)
-        view = io.BytesIO(data)
-        # A record that begins in the first half lies whole in what was read, or the file ends before it does.
-        for offset in range(min(reach, len(data))):
-            if data[offset] not in (*KINDS, END_WITH_INDEX, MAGIC[0]):
-                continue
-            view.seek(offset)
-            reader = ByteReader(view, start + offset)
-            if _is_whole(reader, data[offset]):
-                return start + offset
-            budget -= reader.position - start - offset
-            if budget < 0:
-                return size
-        start += reach
-    return size
+    def _is_whole(self, place: int, first_byte: int) -> bool:
+        """Whether a header, frame or index with that first byte lies whole at that place."""
+        self._source.seek(place)
+        reader = ByteReader(self._source, place, self._size)
+        try:
+            if first_byte == MAGIC[0]:
+                read_header(reader)
+            else:
+                read_record(reader, place // LEAST_FRAME_BYTES)
+        except (ArchiveError, UnsupportedVersionError):
+            return False
+        finally:
+            self._work -= reader.position - place
+        return True

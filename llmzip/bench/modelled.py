@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from llmzip import archive, codec, frames
-from llmzip.archive import ByteReader, Frame
+from llmzip.archive import ByteReader, Frame, Member
 from llmzip.bench.results import MICROBITS, MeasuredCodec
 from llmzip.errors import UsageError
 from llmzip.memory import first_state
@@ -122,14 +122,12 @@ def frames_of(data: bytes) -> Iterator[Frame]:
     """The frames of an archive with their payloads, checked but not decoded."""
     reader = ByteReader(io.BytesIO(data))
     while not reader.at_end():
-        archive.read_header(reader)
-        while isinstance(record := archive.read_record(reader), Frame):
-            yield record
+        yield from Member(reader)
 
 
 def as_it_wrote(data: bytes, predictor: Predictor) -> Predictor:
     """The predictor with the settings of an archive of its own."""
-    header = archive.read_header(ByteReader(io.BytesIO(data)))
+    header = Member(ByteReader(io.BytesIO(data))).header
     return frames.opener(header, lambda name: predictor)()
 
 

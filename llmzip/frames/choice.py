@@ -1,7 +1,5 @@
 """The registry of codings, and which of them a piece gets. ``frames`` imports it; see ``coding``."""
 
-import zlib
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -129,6 +127,6 @@ def decode_frame(frame: Frame, open_predictor: OpenPredictor) -> bytes:
     """The original bytes of a frame, checked. Raises ArchiveError, and what ``open_predictor`` raises."""
     info = frame.info
     data = CODINGS[archive.KIND_NUMBERS[info.kind]].decode(frame, open_predictor)
-    if len(data) != info.original_bytes or zlib.crc32(data) != frame.content_check:
+    if not frame.is_of(data):
         raise ArchiveError(f"the frame at byte {info.offset} does not decode to what was written: it is damaged")
     return data

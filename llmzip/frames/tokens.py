@@ -1,7 +1,6 @@
 """Codings with a model: one symbol a token, or two for large vocabularies. ``frames`` imports it; see ``coding``."""
 
 import math
-import zlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -86,7 +85,7 @@ def detokenized(frame: Frame, predictor: Predictor, tokens: Callable[[], NDArray
     """
     try:
         data = predictor.detokenize(tokens())
-        if isinstance(predictor, FloatPredictor) and zlib.crc32(data) != frame.content_check:
+        if isinstance(predictor, FloatPredictor) and not frame.is_of(data):
             raise ArchiveError("another text")
     except ArchiveError as error:
         if not isinstance(predictor, FloatPredictor):
