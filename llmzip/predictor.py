@@ -113,11 +113,35 @@ class VersionedPredictor(Predictor, Protocol):
 class FrameEngine(Protocol):
     """A predictor that codes whole frames itself, to the same bytes. It is asked before the codec goes step by step."""
 
-    def encode_tokens(self, tokens: NDArray[np.int64], streams: int, *, memory: bool, limit_bytes: int) -> bytes | None:
-        """The payload of [n] tokens, of kind 5 with ``memory``, else 1; None if it is larger than ``limit_bytes``."""
+    @property
+    def codes_with_memory(self) -> bool:
+        """Whether it does so with its version of the memory, too."""
         ...
 
-    def decode_tokens(self, payload: bytes, token_count: int, streams: int, *, memory: bool) -> NDArray[np.int64]:
+    def encode_tokens(
+        self,
+        tokens: NDArray[np.int64],
+        streams: int,
+        *,
+        memory: bool,
+        limit_bytes: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> bytes | None:
+        """The payload of [n] tokens, of kind 5 with ``memory``, else 1; None if it is larger than ``limit_bytes``.
+
+        progress: told some times a second how many tokens are done.
+        """
+        ...
+
+    def decode_tokens(
+        self,
+        payload: bytes,
+        token_count: int,
+        streams: int,
+        *,
+        memory: bool,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.int64]:
         """[token_count] tokens. Raises ArchiveError."""
         ...
 

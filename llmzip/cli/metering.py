@@ -18,6 +18,7 @@ from llmzip.predictor import (
     Context,
     ExactContext,
     FloatPredictor,
+    FrameEngine,
     LogitContext,
     ModelPredictor,
     PortablePredictor,
@@ -142,6 +143,55 @@ class _MeteredModelPredictor(MeteredPredictor):
         return _metered_context(self._model.start(streams), self._count)
 
 
+class _MeteredFrameEngine(_MeteredModelPredictor):
+    def __init__(self, predictor: ModelPredictor, engine: FrameEngine, meter: _Meter) -> None:
+        super().__init__(predictor, meter)
+        self._engine = engine
+
+    @property
+    def codes_with_memory(self) -> bool:
+        return self._engine.codes_with_memory
+
+    def encode_tokens(
+        self,
+        tokens: NDArray[np.int64],
+        streams: int,
+        *,
+        memory: bool,
+        limit_bytes: int,
+        progress: Callable[[int], None] | None = None,
+    ) -> bytes | None:
+        return self._engine.encode_tokens(
+            tokens, streams, memory=memory, limit_bytes=limit_bytes, progress=self._from_sums(progress)
+        )
+
+    def decode_tokens(
+        self,
+        payload: bytes,
+        token_count: int,
+        streams: int,
+        *,
+        memory: bool,
+        progress: Callable[[int], None] | None = None,
+    ) -> NDArray[np.int64]:
+        return self._engine.decode_tokens(
+            payload, token_count, streams, memory=memory, progress=self._from_sums(progress)
+        )
+
+    def _from_sums(self, progress: Callable[[int], None] | None) -> Callable[[int], None]:
+        """Counts what was done since the last call; ``progress`` is told, too."""
+        before = 0
+
+        def report(token_count: int) -> None:
+            nonlocal before
+            self._count(token_count - before)
+            before = token_count
+            if progress is not None:
+                progress(token_count)
+
+        return report
+
+
 class _MeteredFloatPredictor(_MeteredModelPredictor):
     def __init__(self, predictor: FloatPredictor, meter: _Meter, passes: int = 1) -> None:
         super().__init__(predictor, meter, passes)
@@ -207,6 +257,8 @@ def _metered(predictor: Predictor, meter: _Meter) -> Predictor:
     if isinstance(predictor, FloatPredictor):
         return _metered_float(predictor, meter)
     if isinstance(predictor, ModelPredictor):
+        if isinstance(predictor, FrameEngine):
+            return _MeteredFrameEngine(predictor, predictor, meter)
         return _MeteredModelPredictor(predictor, meter)
     return MeteredPredictor(predictor, meter)
 

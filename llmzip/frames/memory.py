@@ -90,7 +90,7 @@ class ModelAndMemoryCoding:
         return piece.streams
 
     def encode(self, piece: Piece, predictor: Predictor, limit: Limit) -> bytes | None:
-        if isinstance(predictor, FrameEngine):
+        if isinstance(predictor, FrameEngine) and predictor.codes_with_memory:
             return predictor.encode_tokens(piece.tokens, piece.streams, memory=True, limit_bytes=limit.bytes)
         return encode_intervals(memory_intervals(piece.tokens, predictor, piece.streams, alone=False), limit)
 
@@ -98,7 +98,7 @@ class ModelAndMemoryCoding:
         predictor, info = with_model(open_predictor()), frame.info
 
         def tokens() -> NDArray[np.int64]:
-            if isinstance(predictor, FrameEngine):
+            if isinstance(predictor, FrameEngine) and predictor.codes_with_memory:
                 return predictor.decode_tokens(frame.payload, info.token_count, info.streams, memory=True)
             return _step_by_step(frame, predictor)
 

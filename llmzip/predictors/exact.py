@@ -38,7 +38,7 @@ LOGITS_AT_ONCE = 1 << 22
 
 
 class Workers:
-    """A fixed number of threads. Each uses one BLAS thread, so that they do not fight over the cores."""
+    """A fixed number of threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads or usable_cores()
@@ -196,7 +196,12 @@ def load_exact(folder: Path, name: str, *, engine: str = "auto", threads: int = 
 
     size = model_folder.open_model_folder(folder).receiver_bytes + first_state.stored_bytes(token_bytes, own)
     model = make_model(weights, engine)
-    return ExactPredictor(model, tokenizer, token_bytes, name, fingerprint_of, size, threads, own)
+    made = ExactPredictor
+    if isinstance(model, NativeModel) and not getattr(tokenizer, "has_escapes", False):
+        from llmzip.predictors.native import NativePredictor
+
+        made = NativePredictor
+    return made(model, tokenizer, token_bytes, name, fingerprint_of, size, threads, own)
 
 
 def make_model(weights: Weights, engine: str = "auto") -> ExactModel | NativeModel:
