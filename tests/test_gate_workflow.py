@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 import llmzip
 from llmzip.bench.baseline import baseline_of, read_baseline
 from llmzip.bench.measuring import measure
+from llmzip.bench.results import Results
 from llmzip.predictors import embedded_rungs
 
 ROOT = Path(llmzip.__file__).parents[1]
@@ -103,6 +104,60 @@ def edit_baseline(folder: Path, growth_bytes: int) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
 
 
+def test_the_commands_of_the_document_measure_the_same_things() -> None:
+    """A baseline made by the first block can be checked by the workflow."""
+    told = {"--quiet": 1, "--update-baseline": 1, "--export": 2}  # options that change no size, and their words
+    checks = [command for command in printed_commands() if "--check" in command]
+    assert len(checks) == 2
+    for command in (gate_command(), *checks):
+        kept: list[str] = []
+        words = iter(command)
+        for word in words:
+            if word not in told:
+                kept.append(word)
+            elif told[word] == 2:
+                next(words)
+        assert kept == [
+            "llmzip",
+            "bench",
+            "texts",
+            "-m",
+            "./checkpoint",
+            "--codec",
+            "zstd -19",
+            "--check",
+            "baseline.json",
+        ]
+
+
+def test_the_verdict_is_in_the_json(repository: Path) -> None:
+    found = run([*gate_command(), "--json"], repository)
+    document = json.loads(found.stdout)
+    assert document["comparison"]["verdict"] == "equal"
+    assert {codec["codec"] for codec in document["comparison"]["codecs"]} == {"llmzip checkpoint", "zstd -19"}
+    assert Results.from_json(found.stdout).rows  # a result as any other
+
+
+@pytest.mark.parametrize("damage", ["no baseline", "damaged baseline", "other text"])
+def test_what_was_not_compared_is_told_everywhere(clone: Path, tmp_path: Path, damage: str) -> None:
+    if damage == "no baseline":
+        (clone / "baseline.json").unlink()
+    elif damage == "damaged baseline":
+        (clone / "baseline.json").write_text("{", encoding="utf-8")
+    else:
+        (clone / "texts" / "code.c").write_text("int x;", encoding="utf-8")
+    (clone / "bits-per-byte.xml").write_text("<green/>", encoding="utf-8")
+    summary = tmp_path / "summary.md"
+    found = run([*gate_command(), "--json"], clone, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
+    verdict = "not comparable" if damage == "other text" else "not checked"
+    assert found.returncode == (3 if damage == "other text" else 2)
+    told = json.loads(found.stdout)
+    assert told["verdict"] == verdict and told["reason"] in found.stderr
+    assert f"**{verdict}**" in summary.read_text(encoding="utf-8")
+    assert f"::error title=bits per byte%3A {verdict}::" in found.stderr
+    assert not (clone / "bits-per-byte.xml").exists()  # an old one would look as if all was well
+
+
 def test_nothing_has_changed(repository: Path, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     found = run(gate_command(), repository, GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(summary))
@@ -185,8 +240,8 @@ def test_a_damaged_baseline(clone: Path) -> None:
     path = clone / "baseline.json"
     path.write_text("<<<<<<< HEAD\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     found = run(gate_command(), clone)
-    assert found.returncode == 3
-    assert "baseline.json: this is neither a baseline nor a result of bench" in found.stderr
+    assert found.returncode == 2
+    assert "baseline.json: it is no JSON that can be read" in found.stderr
     assert "--update-baseline" in found.stderr
     assert run([*gate_command(), "--update-baseline"], clone).returncode == 0
 

@@ -144,6 +144,16 @@ def step_summary(measured: Baseline, comparison: Comparison | None = None) -> st
     return "\n".join(lines) + "\n"
 
 
+def failure_summary(verdict: str, reason: str) -> str:
+    """Markdown for the summary of a step in which nothing could be compared."""
+    return f"### Bits per byte\n\n**{verdict}**: {_cell(reason).replace('`', chr(39))}\n"
+
+
+def failure_annotation(verdict: str, reason: str) -> str:
+    """GitHub's workflow command for the same."""
+    return f"::error title={_property(f'bits per byte: {verdict}')}::{_message(reason)}"
+
+
 def _summary_verdict(codec: CodecComparison) -> str:
     mark = "**regressed**" if codec.verdict == "regressed" else codec.verdict
     return mark if codec.verdict == "equal" else f"{mark}, {codec.growth_bytes:+,} bytes"

@@ -18,6 +18,7 @@ from llmzip.bench.corpus import corpus_sources
 from llmzip.bench.estimate import SAMPLE_BYTES, estimate_row
 from llmzip.bench.kinds import kind_of
 from llmzip.bench.modelled import Modelled, frames_of, ideal_microbits, modelled
+from llmzip.bench.naming import label_and_model, named_apart, without_repetitions
 from llmzip.bench.peak_memory import peak_memory_bytes
 from llmzip.bench.provenance import Clock
 from llmzip.bench.results import MeasuredFile, Results, Row, WaterfallTerm
@@ -234,15 +235,15 @@ def all_codecs(
     memory: of models that are given, not named; make: from the name of a model.
     """
     found: list[Codec] = [classical_codec(name) if isinstance(name, str) else name for name in dict.fromkeys(codecs)]
-    for model in dict.fromkeys(models):
-        if isinstance(model, str):
-            found.append(make(model))
-        else:
-            found.append(Modelled(model, memory=memory))
+    asked = without_repetitions([model for model in models if isinstance(model, str)])
+    found += named_apart([(text, make(label_and_model(text)[1])) for text in asked])
+    found += [Modelled(model, memory=memory) for model in dict.fromkeys(models) if not isinstance(model, str)]
     names = [codec.description.name for codec in found]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"two codecs would be called {name!r}: rename one of them or leave it out")
+            raise UsageError(
+                f"two codecs would be called {name!r}: name one of them, as -m NAME=MODEL does, or leave it out"
+            )
     return found
 
 

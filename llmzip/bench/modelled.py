@@ -3,20 +3,24 @@
 May import the codec and what lies below it, and ``bench.results``; ``bench`` and ``cli`` import it.
 """
 
+import hashlib
 import io
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import zstandard
 
 from llmzip import archive, codec, frames
 from llmzip.archive import ByteReader, Frame, Member
 from llmzip.bench.results import MICROBITS, MeasuredCodec
 from llmzip.errors import UsageError
 from llmzip.memory import first_state
-from llmzip.model_folder import open_model_folder
+from llmzip.model_folder import open_model_folder, tokenizer_files
 from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
-from llmzip.predictors import ADAPTIVE, Arithmetic, find_model_folder, load_predictor
+from llmzip.predictors import ADAPTIVE, ADAPTIVE_TOKENIZER, Arithmetic, find_model_folder, load_predictor
 from llmzip.scoring import frame_microbits
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -28,8 +32,8 @@ class Modelled:
     """llmzip with one predictor.
 
     memory: whether it learns from the text at hand; without, it has another name. folder: where its parameters lie, to
-    say what is what among them; origin: what ``modelled`` made it of, but for threads; as JSON can hold it. Raises
-    UsageError where without memory nothing would be left.
+    say what is what among them; tokenizer: the folder of its tokenizer, if that is another; origin: what ``modelled``
+    made it of, but for threads; as JSON can hold it. Raises UsageError where without memory nothing would be left.
     """
 
     def __init__(
@@ -38,11 +42,12 @@ class Modelled:
         *,
         memory: bool = True,
         folder: Path | None = None,
+        tokenizer: Path | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
         if not memory and not isinstance(predictor, ModelPredictor):
             raise UsageError(f"{predictor.name} is nothing but memory: leave --no-memory out, or name another model")
-        self.origin = origin
+        self.origin, tokenizer = origin, tokenizer or folder
         self.predictor, self.memory = predictor, memory
         self.coding = predictor  # what runs: the predictor, perhaps wrapped
         self.description = MeasuredCodec(
@@ -51,6 +56,9 @@ class Modelled:
             {
                 "format_version": archive.FORMAT_VERSION,
                 "frame_bytes": frames.FRAME_BYTES,
+                "stream_tokens": frames.STREAM_TOKENS,
+                "zstd": ".".join(map(str, zstandard.ZSTD_VERSION)),
+                **({} if tokenizer is None else {"tokenizer": _digest(tokenizer)}),
                 **({} if memory else {"memory": 0}),
                 **(predictor.description() if isinstance(predictor, FloatPredictor) else {}),
             },
@@ -59,6 +67,12 @@ class Modelled:
             parameter_count=open_model_folder(folder).parameter_count if folder else 0,
             receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
         )
+
+    def named(self, name: str) -> "Modelled":
+        """The same under another name."""
+        renamed = copy(self)
+        renamed.description = replace(self.description, name=name)
+        return renamed
 
     def followed(self, wrapped: Predictor) -> "Modelled":
         """The same, coding with its predictor in a wrapping that shows how far it is."""
@@ -95,8 +109,17 @@ def modelled(
     }
     predictor = load_predictor(**origin, threads=threads)
     origin["memory"] = memory
-    folder = None if name == ADAPTIVE else find_model_folder(name, offline=True)
-    return Modelled(predictor, memory=memory, folder=folder, origin=origin)
+    if name == ADAPTIVE:
+        return Modelled(predictor, memory=memory, tokenizer=ADAPTIVE_TOKENIZER.parent, origin=origin)
+    return Modelled(predictor, memory=memory, folder=find_model_folder(name, offline=True), origin=origin)
+
+
+def _digest(folder: Path) -> str:
+    """Of the files of a tokenizer: what its tokens stand for is in the fingerprint, which of them it takes is here."""
+    hasher = hashlib.sha256()
+    for path in tokenizer_files(folder):
+        hasher.update(path.read_bytes())
+    return hasher.hexdigest()[:16]
 
 
 def decoder_bytes() -> int:

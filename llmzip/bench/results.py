@@ -151,6 +151,8 @@ class Results:
 class _Document(Results):
     schema: str = HEADER.schema
     version: int = HEADER.version
+    comparison: Any = None
+    """What ``bench --check --json`` adds: for whoever reads the output, not for who compares it."""
 
 
 def _contradictions(results: Results) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """``llmzip bench``: models and classical codecs on the same files, in bits per byte. Only ``cli`` imports it."""
 
+import json
 import shlex
 import sys
 from functools import partial
@@ -24,6 +25,7 @@ from llmzip.cli.options import (
     chosen_arithmetic,
 )
 from llmzip.cli.progress import is_watched
+from llmzip.cli.reporting import reporting, tell_failure
 from llmzip.errors import UsageError
 from llmzip.targets import check_targets, remove_old, write_text
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 Paths = Annotated[list[Path], typer.Argument(metavar="PATH...", hidden=True)]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", metavar="MODEL", help="As for compress; may be given several times."),
+    typer.Option("--model", "-m", metavar="MODEL", help="As for compress, or NAME=MODEL; may be given several times."),
 ]
 Exclude = Annotated[
     list[str] | None,
@@ -73,6 +75,7 @@ Html = Annotated[
 Csv = Annotated[bool, typer.Option("--csv", help="Print a line of comma-separated values for each row.")]
 
 
+@reporting
 def bench(
     paths: Paths,
     exclude: Exclude = None,
@@ -106,11 +109,16 @@ def bench(
 ) -> None:
     """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
     from llmzip.bench.corpus import corpus_sources
+    from llmzip.bench.naming import label_and_model
 
     targets = parse_exports(exports)
     sources = corpus_sources(paths, exclude=exclude or ())
     export_paths = [path for _, path in targets]
-    read = [*sources.files, *filter(None, (codec_file, None if update_baseline else check)), *(models or ())]
+    read: list[str | Path] = [
+        *sources.files,
+        *(name for name in (codec_file, None if update_baseline else check) if name),
+        *(label_and_model(model)[1] for model in models or ()),
+    ]
     written = [*filter(None, (output, html, check if update_baseline else None)), *export_paths]
     check_targets(written, read)
     remove_old(export_paths)  # an old one would look as if this run had ended well
@@ -172,9 +180,7 @@ def bench(
     if sources.unreadable:
         say(f"llmzip: {len(sources.unreadable)} of what was named could not be read and is in no figure")
         code = code or 1
-    if as_json:
-        typer.echo(results.to_json(), nl=False)
-    elif results.rows:
+    if results.rows and not as_json:
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
     if html is not None:
         from llmzip.bench.html import render
@@ -183,9 +189,21 @@ def bench(
     if not code:
         code = gate.conclude(results)
     elif check is not None:
-        say(f"llmzip: {shown(check)} was not compared: correct what failed first")
+        failed = "was not compared: correct what failed first"
+        say(f"llmzip: {shown(check)} {failed}")
+        tell_failure("not checked", f"{shown(check)} {failed}")
+    if as_json:
+        typer.echo(_with_verdict(results, gate) if check is not None else results.to_json(), nl=False)
     if code:
         raise typer.Exit(code)
+
+
+def _with_verdict(results: "Results", gate: Gate) -> str:
+    """The results, and what came of the comparison with the baseline."""
+    from llmzip.cli.compare import comparison_as_json
+
+    made = {"verdict": "not checked"} if gate.comparison is None else comparison_as_json(gate.comparison)
+    return json.dumps({**json.loads(results.to_json()), "comparison": made}, indent=1) + "\n"
 
 
 def _print(results: "Results", *, markdown: bool, as_csv: bool, files: bool) -> None:

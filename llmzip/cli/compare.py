@@ -17,12 +17,14 @@ from llmzip.cli.gating import (
 )
 from llmzip.cli.messages import say, shown
 from llmzip.cli.options import Json
+from llmzip.cli.reporting import reporting
 from llmzip.targets import check_targets, remove_old
 
 if TYPE_CHECKING:
     from llmzip.bench.gate import CodecComparison, Comparison
 
 
+@reporting
 def compare(
     before: Annotated[Path, typer.Argument(metavar="BEFORE", hidden=True)],
     after: Annotated[Path, typer.Argument(metavar="AFTER", hidden=True)],

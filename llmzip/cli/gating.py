@@ -135,6 +135,8 @@ class Gate:
         self._path, self._update, self._across_models = path, update, across_models
         self._tolerance = None if tolerance is None else parse_tolerance(tolerance)
         self._exports = exports
+        self.comparison: Comparison | None = None
+        """Once it was made."""
         self._baseline: Baseline | None = None
         if path is not None:
             self._baseline = self._old_baseline(path) if update else self._present_baseline(path)
@@ -185,6 +187,7 @@ class Gate:
             except NotComparableError:
                 if not self._update:
                     raise
+        self.comparison = comparison
         for line in explanation(comparison) if comparison else ():
             say(shown(line))
         write_exports(self._exports, measured, comparison)

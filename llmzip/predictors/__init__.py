@@ -20,9 +20,10 @@ DEFAULT_RUNG = "small"
 ADAPTIVE = "adaptive"
 """The name of the predictor without a model, whose memory alone predicts."""
 
-_TOKENIZER_RUNG = "nano"  # all embedded rungs have this tokenizer; it is not stored once more for ``adaptive``
-
 _EMBEDDED = Path(__file__).resolve().parent.parent / "embedded"
+
+ADAPTIVE_TOKENIZER = _EMBEDDED / "nano" / "tokenizer.json"
+"""All embedded models have this tokenizer; it is not stored once more for ``adaptive``."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def load_embedded(name: str, *, engine: str = "auto", threads: int = 0) -> Predi
     if name == ADAPTIVE:
         from llmzip.predictors.adaptive import AdaptivePredictor
 
-        return AdaptivePredictor(_EMBEDDED / _TOKENIZER_RUNG / "tokenizer.json", name, threads)
+        return AdaptivePredictor(ADAPTIVE_TOKENIZER, name, threads)
     if name not in _embedded_names():
         raise ModelError(f"no embedded model is called {name!r} (there are: {_known()}): name a model folder with -m")
     from llmzip.predictors.exact import load_exact
