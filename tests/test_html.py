@@ -6,11 +6,12 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from pages import browse, needs_browser, run_command, without_references
 
-from llmzip.bench import charts, summary
+from llmzip.bench import charts, drawing, summary
 from llmzip.bench.html import FILES_SHOWN, render
 from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, MeasuredCodec, MeasuredFile, Results, Row
 from llmzip.bench.summary import ALL, totals
@@ -105,21 +106,40 @@ def test_the_page_says_the_totals(page: str) -> None:
         if total.group == ALL:
             assert f"{total.archive_bytes:,}" in seen and f"{total.adjusted_bits_per_byte:,.3f}" in seen
             if total.break_even_bytes:
-                assert charts.size_in_words(total.break_even_bytes) in seen
+                assert drawing.size_in_words(total.break_even_bytes) in seen
     assert "Every archive was decoded and compared" in seen
     assert "llmzip bench corpora" in seen and "libraries numpy" in seen
     for file in example().files:
         assert file.name in seen and file.sha256 in seen
 
 
-def test_waterfalls_are_whole_numbers_that_sum(page: str) -> None:
+def test_waterfalls_are_in_bytes(page: str) -> None:
     results = example()
     for name in RECEIVERS:
         rows = [row for row in results.rows if row.codec == name]
         whole = sum(8 * row.archive_bytes for row in rows) * MICROBITS
-        assert f"<td>{whole:,}</td>" in page
+        assert f"<td>{whole // (8 * MICROBITS):,}</td>" in page
         for term in WATERFALL_TERMS:
-            assert f"<td>{sum(row.waterfall_microbits[term] for row in rows):,}</td>" in page
+            assert f"<td>{sum(row.waterfall_microbits[term] for row in rows) / 8 / MICROBITS:,.1f}</td>" in page
+
+
+def test_words_and_units_are_plain(page: str) -> None:
+    seen, results = texts(page), example()
+    total = sum(file.original_bytes for file in results.files)
+    assert f"over {len(results.files)} files, together {total:,} bytes" in seen
+    assert "millionths" not in seen and "kB" not in page
+    for word in ("models", "other codecs", "adds bits", "saves bits"):
+        assert re.search(rf'<span class="key \w+"></span> {word}', page), word
+    tiny = replace(results.files[0], original_bytes=1)
+    rows = tuple(replace(row, original_bytes=1) for row in results.rows if row.file == tiny.name)
+    assert "over 1 file, 1 byte " in texts(render(Results((tiny,), results.codecs, rows))).replace(";", " ")
+
+
+def test_a_printed_page_is_light_and_whole(page: str) -> None:
+    printed = re.search(r"@media print \{(.*?)\n\}", page, re.S)
+    assert printed and "--paper: #ffffff" in printed[1] and "overflow: visible" in printed[1]
+    screen, on_paper = (set(re.findall(r"(--\w+):", css)) for css in (page[: printed.start()], printed[1]))
+    assert on_paper == screen  # no colour of the dark page is left over
 
 
 def test_marks_have_words(page: str) -> None:
@@ -193,9 +213,61 @@ def test_pages_need_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         render(example(1))
 
 
+def boxes(svg: str) -> list[tuple[str, float, float, float, float]]:
+    """Each line of text with left, top, right and bottom, in letters of 6.5 pixels."""
+    found = []
+
+    def walk(node: ElementTree.Element, x: float, y: float) -> None:
+        if move := re.match(r"translate\(([-\d.]+),([-\d.]+)\)", node.get("transform", "")):
+            x, y = x + float(move[1]), y + float(move[2])
+        if node.tag == "text" and "rotate" not in node.get("transform", ""):
+            lines = [node.text or ""] if node.text else [part.text or "" for part in node]
+            for number, line in enumerate(lines):
+                left = x - {"start": 0, "middle": 0.5, "end": 1}[node.get("text-anchor", "start")] * 6.5 * len(line)
+                top = y + drawing.LINE_HEIGHT * number
+                found.append((line, left, top - 9, left + 6.5 * len(line), top + 2))
+        for inner in node:
+            walk(inner, x, y)
+
+    walk(ElementTree.fromstring(re.sub(r"xlink:\w+", "link", svg)), 0.0, 0.0)
+    return [box for box in found if box[0]]
+
+
+LONG_NAMES = {
+    "zstd -3": "zstd -3",
+    "zstd -19": "zstd -22 --long=27",
+    "xz -9e": "xz -9e",
+    "llmzip nano": "llmzip a-model-with-a-name/of-40-letters",
+    "llmzip small": "llmzip small --no-memory",
+}
+
+
+@pytest.mark.parametrize("width", [charts.NARROW, charts.WIDE])
+def test_names_in_charts_are_whole_and_do_not_touch(width: int) -> None:
+    results = example()
+    codecs = tuple(replace(codec, name=LONG_NAMES[codec.name]) for codec in results.codecs)
+    rows = tuple(replace(row, codec=LONG_NAMES[row.codec]) for row in results.rows)
+    group = [total for total in totals(replace(results, codecs=codecs, rows=rows)) if total.group == ALL]
+    drawn = [charts.speed_against_ratio(group, width), charts.break_even(group, width)]
+    if width == charts.NARROW:
+        drawn.append(charts.bars(group, highest=4.0))
+    lines = [line for name in LONG_NAMES.values() for line in drawing.in_lines(name).split("\n")]
+    for svg in drawn:
+        size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        assert size
+        names = [box for box in boxes(svg) if box[0] in lines]
+        assert {text for text, *_ in names} == set(lines)
+        for text, left, _, right, _ in names:
+            assert left >= 0 and right <= float(size[1]), text
+        for index, (text, left, top, right, bottom) in enumerate(names):
+            for other, left2, top2, right2, bottom2 in names[:index]:
+                touch = left < right2 and left2 < right and top < bottom2 and top2 < bottom
+                assert not touch, (text, other)
+
+
 def test_labels_keep_their_distance() -> None:
     labels = [{"codec": str(number), "bits": bits} for number, bits in enumerate((1.0, 1.0, 1.1, 5.0, 1.05))]
-    charts._spread(labels, 0.5)
+    drawing.spread(labels, 0.5)
     places = [label["at"] for label in labels]
     assert all(after - before >= 0.5 - 1e-9 for before, after in zip(places, places[1:], strict=False))
     assert places[-1] == 5.0
@@ -203,7 +275,7 @@ def test_labels_keep_their_distance() -> None:
 
 
 def test_sizes_in_words() -> None:
-    assert [charts.size_in_words(size) for size in (12, 26_400_000, 1.4e11, 5e15)] == [
+    assert [drawing.size_in_words(size) for size in (12, 26_400_000, 1.4e11, 5e15)] == [
         "12 B",
         "26.4 MB",
         "140 GB",

@@ -72,7 +72,7 @@ OUTSIDE = {
     "transformers": ("predictors/hub_model.py", "training/"),
     "accelerate": ("predictors/hub_model.py",),
     "jinja2": ("bench/pages.py",),
-    "vl_convert": ("bench/charts.py",),
+    "vl_convert": ("bench/drawing.py",),
 }
 """Library -> where in the package it may be imported; torch outside of training only when it is needed."""
 

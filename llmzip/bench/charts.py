@@ -1,20 +1,30 @@
 """Charts of a bench as SVG text, to stand inside a page: static, in the page's own colours, with words for each mark.
 
-Vega-Lite draws, on this machine and without a network. Colours are variables of the page's style, so one drawing serves
-light and dark; marks differ in shape or place or have their name beside them, never only in colour. Needs
-vl-convert-python, of the extra ``report``. May import ``bench.summary``, ``bench.results`` and ``errors``.
+Marks differ in shape or place or have their name beside them, never only in colour. May import ``bench.drawing``,
+``bench.summary`` and ``bench.results``; ``bench.html`` imports it.
 """
 
 import math
-import re
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
-from llmzip.bench.pages import MISSING
+from llmzip.bench.drawing import (
+    LINE_HEIGHT,
+    bar_step,
+    decades,
+    in_lines,
+    labels_beside,
+    most_lines,
+    name_axis,
+    name_room,
+    padded,
+    powers_of_ten,
+    size_in_words,
+    spread,
+    svg,
+)
 from llmzip.bench.results import MICROBITS, WaterfallTerm
 from llmzip.bench.summary import Total
-from llmzip.errors import UsageError
 
 NARROW, WIDE = 350, 920
 """Widths in pixels: a phone, and the page at its widest."""
@@ -33,41 +43,12 @@ TERMS: dict[WaterfallTerm, str] = {
 }
 """What the terms of a waterfall are called in a chart."""
 
-_LABEL = 12
-_LINE_HEIGHT = 15
-_NAME_WIDTH = 136
-
-_CONFIG: dict[str, Any] = {
-    "background": None,
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "gridColor": "var(--line)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "labelFontSize": _LABEL,
-        "titleFontSize": _LABEL,
-        "titleFontWeight": "normal",
-    },
-    "text": {"fontSize": _LABEL, "color": "var(--ink)"},
-    "legend": {
-        "labelColor": "var(--ink)",
-        "labelFontSize": _LABEL,
-        "orient": "top",
-        "title": None,
-        "symbolFillColor": "var(--ink)",
-        "symbolStrokeColor": "var(--ink)",
-    },
-}
-
 
 def bars(totals: Sequence[Total], *, highest: float) -> str:
     """Bits per byte of codecs over the same files, one bar each. highest: the right end, the same in all charts."""
     values = [
         {
-            "codec": total.codec.name,
+            "codec": in_lines(total.codec.name),
             "bits": total.bits_per_byte,
             "label": figure(total),
             "side": "model" if total.codec.kind == "predictor" else "plain",
@@ -78,10 +59,10 @@ def bars(totals: Sequence[Total], *, highest: float) -> str:
     x = {"field": "bits", "type": "quantitative", "axis": None, "scale": {"domain": [0, highest * 1.3], "nice": False}}
     spec = {
         "width": NARROW,
-        "height": {"step": 22},
+        "height": {"step": bar_step([total.codec.name for total in totals])},
         "autosize": {"type": "fit-x", "contains": "padding"},
         "encoding": {
-            "y": _names("codec", [total.codec.name for total in totals]),
+            "y": name_axis("codec", [in_lines(total.codec.name) for total in totals]),
             "x": x,
         },
         "layer": [
@@ -102,7 +83,7 @@ def bars(totals: Sequence[Total], *, highest: float) -> str:
             },
         ],
     }
-    return _svg(spec, values, "Bits per byte of each codec; fewer is better.")
+    return svg(spec, values, "Bits per byte of each codec; fewer is better.")
 
 
 def speed_against_ratio(totals: Sequence[Total], width: int) -> str:
@@ -111,8 +92,8 @@ def speed_against_ratio(totals: Sequence[Total], width: int) -> str:
     points, labels = [], []
     speeds = {total.codec.name: _speeds(total) for total in totals}
     every = [speed for pair in speeds.values() for speed in pair.values()]
-    low, high = _decades(every)
-    bottom, top = _padded([total.bits_per_byte for total in totals])
+    low, high = decades(every)
+    bottom, top = padded([total.bits_per_byte for total in totals])
     for total in totals:
         ways = speeds[total.codec.name]
         for way, speed in ways.items():
@@ -126,26 +107,30 @@ def speed_against_ratio(totals: Sequence[Total], width: int) -> str:
                     "say": f"{total.codec.name}: {figure(total)} bits per byte, {way} {speed / 1000:,.1f} KB/s",
                 }
             )
-        # Names stand on the inner side, where there is room.
-        is_fast = math.sqrt(min(ways.values()) * max(ways.values())) > math.sqrt(low * high)
-        place = min(ways.values()) if is_fast else max(ways.values())
+        # A name stands on the side with more room.
+        slowest, fastest = min(ways.values()), max(ways.values())
+        to_the_left = slowest / low > high / fastest
         labels.append(
             {
-                "codec": total.codec.name,
-                "speed": place,
+                "codec": in_lines(total.codec.name),
+                "speed": slowest if to_the_left else fastest,
                 "bits": total.bits_per_byte,
-                "fast": is_fast,
+                "left": to_the_left,
                 "colour": "var(--model)" if total.codec.kind == "predictor" else "var(--muted)",
             }
         )
-    for is_fast in (False, True):
-        side = [label for label in labels if label["fast"] == is_fast]
-        _spread(side, (top - bottom) / (height - 90) * _LINE_HEIGHT)
+    # On a phone there is no room for two names side by side, from the left and from the right.
+    distance = (top - bottom) / (height - 90) * LINE_HEIGHT * most_lines([total.codec.name for total in totals])
+    sides = [labels]
+    if width >= WIDE:
+        sides = [[label for label in labels if label["left"] is to_the_left] for to_the_left in (True, False)]
+    for side in sides:
+        spread(side, distance)
     x = {"type": "quantitative", "scale": {"type": "log", "domain": [low, high], "nice": False}}
     axis = {
         "labelExpr": "replace(format(datum.value, '~s'), 'k', 'K') + 'B/s'",
         "title": "text a second",
-        "values": _powers(low, high, 4 if width < WIDE else 12),
+        "values": powers_of_ten(low, high, 4 if width < WIDE else 12),
     }
     scale = {"domain": [bottom, top], "nice": False, "zero": False}
     y = {"field": "bits", "type": "quantitative", "scale": scale, "title": "bits per byte"}
@@ -172,11 +157,11 @@ def speed_against_ratio(totals: Sequence[Total], width: int) -> str:
                     "description": {"field": "say"},
                 },
             },
-            *_labels([label for label in labels if not label["fast"]], "speed", "left"),
-            *_labels([label for label in labels if label["fast"]], "speed", "right"),
+            *labels_beside([label for label in labels if not label["left"]], "speed", "left"),
+            *labels_beside([label for label in labels if label["left"]], "speed", "right"),
         ],
     }
-    return _svg(spec, points, "Bits per byte against speed, both ways; fewer bits and more speed are better.")
+    return svg(spec, points, "Bits per byte against speed, both ways; fewer bits and more speed are better.")
 
 
 def break_even(totals: Sequence[Total], width: int) -> str:
@@ -188,7 +173,8 @@ def break_even(totals: Sequence[Total], width: int) -> str:
     low, high = corpus_range(totals)
     rates = [total.bits_per_byte for total in totals]
     bottom, top = 0.0, max(rates) * 1.5
-    end = high * (high / low) ** (0.5 if width < WIDE else 0.22)  # room for the names
+    room = name_room([total.codec.name for total in totals])
+    end = high * (high / low) ** (room / (width - 70 - room))  # where the names end
     lines, labels, series = [], [], 0
     crossings: list[dict[str, Any]] = []
     for total in totals:
@@ -201,7 +187,9 @@ def break_even(totals: Sequence[Total], width: int) -> str:
             size = max(low, first) * (high / max(low, first)) ** (step / 100)
             adjusted = total.bits_per_byte + 8 * total.receiver_bytes / size
             lines.append({"codec": total.codec.name, "size": size, "bits": adjusted, "colour": colour})
-        labels.append({"codec": total.codec.name, "size": high, "bits": total.bits_per_byte, "colour": colour})
+        labels.append(
+            {"codec": in_lines(total.codec.name), "size": high, "bits": total.bits_per_byte, "colour": colour}
+        )
         if total.break_even_bytes is not None and total.reference_bits_per_byte is not None:
             crossing = total.break_even_bytes
             crossings.append(
@@ -213,11 +201,12 @@ def break_even(totals: Sequence[Total], width: int) -> str:
                     "colour": colour,
                 }
             )
-    _spread(labels, (top - bottom) / (height - 60) * _LINE_HEIGHT)
+    lines_of_names = most_lines([total.codec.name for total in totals])
+    spread(labels, (top - bottom) / (height - 60) * LINE_HEIGHT * lines_of_names)
     axis = {
         "labelExpr": "replace(format(datum.value, '~s'), 'k', 'K') + 'B'",
         "title": "bytes of text",
-        "values": _powers(low, high, 4 if width < WIDE else 12),
+        "values": powers_of_ten(low, high, 4 if width < WIDE else 12),
     }
     x = {
         "type": "quantitative",
@@ -267,10 +256,10 @@ def break_even(totals: Sequence[Total], width: int) -> str:
                 }
                 for turn, dy in enumerate((-10, 14))
             ),
-            *_labels(labels, "size", "left"),
+            *labels_beside(labels, "size", "left"),
         ],
     }
-    return _svg(
+    return svg(
         spec, lines, "Adjusted bits per byte, receiver included, against bytes of text; lines cross at break-even."
     )
 
@@ -289,9 +278,9 @@ def waterfall(name: str, terms: dict[WaterfallTerm, int], original_bytes: int) -
     right = highest / MICROBITS / original_bytes * 1.55
     spec = {
         "width": NARROW,
-        "height": {"step": 22},
+        "height": {"step": bar_step([value["term"] for value in values])},
         "autosize": {"type": "fit-x", "contains": "padding"},
-        "encoding": {"y": _names("term", [value["term"] for value in values])},
+        "encoding": {"y": name_axis("term", [value["term"] for value in values])},
         "layer": [
             {
                 "mark": {"type": "bar", "height": 14},
@@ -320,22 +309,12 @@ def waterfall(name: str, terms: dict[WaterfallTerm, int], original_bytes: int) -
             },
         ],
     }
-    return _svg(spec, values, f"Where the bits of {name} go, in bits per byte.")
+    return svg(spec, values, f"Where the bits of {name} go, in bits per byte.")
 
 
 def figure(total: Total) -> str:
     """Bits per byte as charts and tables write them."""
     return f"{'≈ ' if total.estimate else ''}{total.bits_per_byte:.3f}"
-
-
-def size_in_words(byte_count: float) -> str:
-    """26,400,000 -> "26.4 MB", in powers of 1,000."""
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if byte_count >= unit:
-            return (
-                f"{byte_count / unit:,.3g} {name}" if byte_count < 1000 * unit else f"{byte_count / unit:,.0f} {name}"
-            )
-    return f"{byte_count:,.0f} B"
 
 
 def corpus_range(totals: Sequence[Total]) -> tuple[float, float]:
@@ -362,87 +341,7 @@ def _step(label: str, start: int, end: int, original_bytes: int, side: str) -> d
     }
 
 
-def _names(field: str, names: Sequence[str]) -> dict[str, Any]:
-    """A vertical axis of names in the order of the data."""
-    # Whoever looks may have wider letters than the program that draws, so room is reckoned, not measured.
-    room = min(_NAME_WIDTH, 7 * max(map(len, names)) + 10)
-    axis = {"domain": False, "ticks": False, "labelColor": "var(--ink)", "labelLimit": room - 8, "minExtent": room}
-    return {"field": field, "type": "nominal", "sort": None, "title": None, "axis": axis}
-
-
-def _powers(low: float, high: float, most: int) -> list[float]:
-    """Powers of ten from ``low`` to ``high``, about ``most`` of them at the most."""
-    first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
-    return [10.0**power for power in range(first, last + 1, 1 + (last - first) // most)]
-
-
 def _speeds(total: Total) -> dict[str, float]:
     """Bytes of text a second by direction, of those that were measured."""
     seconds = {"compress": total.compress_seconds, "decompress": total.decompress_seconds}
     return {way: total.original_bytes / spent for way, spent in seconds.items() if spent > 0}
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """A range for a logarithmic axis with a little room at both ends."""
-    return min(values) / 2, max(values) * 2
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min(values), max(values)
-    room = (high - low) * 0.12 or 0.1 * high
-    return max(0.0, low - room), high + room
-
-
-def _spread(labels: list[dict[str, Any]], distance: float) -> None:
-    """Gives each label a place "at" near its "bits", no two nearer to each other than ``distance``."""
-    labels.sort(key=lambda label: (label["bits"], label["codec"]))
-    groups: list[list[float]] = []  # [sum of the wished first places, number of labels]
-    for label in labels:
-        groups.append([label["bits"], 1])
-        # Labels that would touch become one block, in the middle of what its labels wish.
-        while len(groups) > 1 and _first(groups[-2]) + groups[-2][1] * distance > _first(groups[-1]):
-            wished, count = groups.pop()
-            groups[-1][0] += wished - count * groups[-1][1] * distance
-            groups[-1][1] += count
-    places = [_first(group) + index * distance for group in groups for index in range(int(group[1]))]
-    for label, place in zip(labels, places, strict=True):
-        label["at"] = place
-
-
-def _first(group: list[float]) -> float:
-    return group[0] / group[1]
-
-
-def _labels(labels: list[dict[str, Any]], x: str, align: str) -> list[dict[str, Any]]:
-    """Names beside their marks, and a thin line to those that had to move."""
-    side = 1 if align == "left" else -1
-    colour = {"field": "colour", "scale": None, "legend": None}
-    return [
-        {
-            "data": {"values": labels},
-            "mark": {"type": "rule", "xOffset": 6 * side, "x2Offset": 18 * side, "aria": False},
-            "encoding": {"y": {"field": "bits"}, "y2": {"field": "at"}, "x2": {"field": x}, "color": colour},
-        },
-        {
-            "data": {"values": labels},
-            "mark": {"type": "text", "align": align, "dx": 21 * side, "limit": _NAME_WIDTH, "aria": False},
-            "encoding": {
-                "y": {"field": "at", "type": "quantitative"},
-                "text": {"field": "codec"},
-                "color": colour,
-            },
-        },
-    ]
-
-
-def _svg(spec: dict[str, Any], values: list[dict[str, Any]], description: str) -> str:
-    try:
-        import vl_convert
-    except ImportError:
-        raise UsageError(MISSING) from None
-    whole = {"data": {"values": values}, "padding": 4, "config": _CONFIG, **spec}
-    # No address may be asked for, whatever a specification says.
-    drawn = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
-    # Inside a page the names of the namespaces go without saying.
-    drawn = re.sub(r' xmlns(:xlink)?="[^"]*"', "", drawn, count=2)
-    return drawn.replace("<svg ", f'<svg role="graphics-document" aria-label="{escape(description)}" ', 1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from llmzip.bench import charts
+from llmzip.bench import charts, drawing
 from llmzip.bench.codecs import REFERENCE
 from llmzip.bench.heatmap import LEVEL_BITS, Heatmap, cells, level, shown_bytes, visible
 from llmzip.bench.pages import data_block, fill
@@ -37,7 +37,7 @@ def render(results: Results) -> str:
     return fill(
         "report",
         figure=charts.figure,
-        size_in_words=charts.size_in_words,
+        size_in_words=drawing.size_in_words,
         speed=_kilobytes_per_second,
         reference=REFERENCE,
         all_files=all_files,

@@ -26,13 +26,13 @@ class Column:
     from_width: int = 0
 
 
-def _optional(figure: float | None, form: str, otherwise: str = "-") -> str:
+def _optional(figure: float | None, form: str, otherwise: str = "–") -> str:
     return otherwise if figure is None else format(figure, form)
 
 
 def _break_even(total: Total) -> str:
     if not total.receiver_bytes or total.reference_bits_per_byte is None:
-        return "-"
+        return "–"
     size = total.break_even_bytes
     return "never" if size is None else f"{size / MILLION:,.1f} MB"
 
@@ -47,7 +47,7 @@ def _speed(total: Total, seconds: float) -> str:
 
 
 def _interval(total: Total) -> str:
-    return "-" if total.interval is None else "{:.3f}-{:.3f}".format(*total.interval)
+    return "–" if total.interval is None else "{:.3f}-{:.3f}".format(*total.interval)
 
 
 def _verified(total: Total) -> str:
