@@ -186,6 +186,8 @@ def test_a_program_that_is_not_there_is_not_available(tmp_path: Path) -> None:
     found = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*command, "-m", "adaptive", "-q"])
     assert found.exit_code == 4
     assert "/no/such cannot be run" in found.stderr
+    assert found.stdout == ""
+    found = CliRunner(env={"COLUMNS": "80"}).invoke(app, [*command, "-m", "adaptive"])
     assert "zstd -3" in found.stdout  # the others go on
 
 

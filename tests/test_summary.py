@@ -13,7 +13,7 @@ from llmzip.bench.results import MICROBITS, MeasuredCodec, MeasuredFile, Results
 from llmzip.bench.summary import bootstrap_interval, totals
 from llmzip.cli.bench_table import as_markdown, comma_separated, groups, print_table
 from llmzip.cli.bench_waterfall import print_waterfall
-from llmzip.errors import CorpusError
+from llmzip.errors import DocumentError
 
 FILES = (
     MeasuredFile("a.c", "code", 1000, "00"),
@@ -137,5 +137,5 @@ def test_kinds_come_from_a_manifest_a_folder_or_the_suffix(tmp_path: Path) -> No
         assert kind_of(tmp_path / name, [tmp_path]) == kind
     assert kind_of(tmp_path / "inner" / "b.txt", [tmp_path / "inner" / "b.txt"]) == "text"
     (tmp_path / "inner" / "manifest.toml").write_text("kinds = 3", encoding="utf-8")
-    with pytest.raises(CorpusError, match="manifest"):
+    with pytest.raises(DocumentError, match="manifest"):
         kind_of(tmp_path / "inner" / "b.txt", [tmp_path])

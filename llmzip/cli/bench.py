@@ -131,7 +131,9 @@ def bench(
         raise UsageError("--json, --markdown and --csv all print on standard output: choose one")
     if check is not None and (quick or resume is not None):
         raise UsageError("--check compares sizes measured now: leave out --quick and --resume")
-    gate = Gate(check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=targets)
+    gate = Gate(
+        check, update=update_baseline, tolerance=tolerance, across_models=across_models, exports=targets, quiet=quiet
+    )
     if html is not None:
         from llmzip.bench.pages import require
 
@@ -180,7 +182,7 @@ def bench(
     if sources.unreadable:
         say(f"llmzip: {len(sources.unreadable)} of what was named could not be read and is in no figure")
         code = code or 1
-    if results.rows and not as_json:
+    if results.rows and not as_json and (markdown or as_csv or not quiet):
         _print(results, markdown=markdown, as_csv=as_csv, files=files)
     if html is not None:
         from llmzip.bench.html import render

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmzip.bench.results import Results
 from llmzip.bench.summary import ALL, Total, total_of, totals
-from llmzip.cli.messages import shown
+from llmzip.cli.messages import counted, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -103,8 +103,9 @@ def gap_lines(results: Results) -> list[str]:
     for name, gap in results.provenance.get("estimate_gaps", {}).items():
         off = gap["estimated_bytes"] / gap["archive_bytes"] - 1
         lines.append(
-            f"{shown(name)}: on a sample of {gap['sample_bytes']:,} bytes, estimated at {gap['estimated_bytes']:,}, "
-            f"the archive had {gap['archive_bytes']:,} bytes: the estimate was off by {off:+.2%}"
+            f"{shown(name)}: on a sample of {counted(gap['sample_bytes'], 'byte')}, "
+            f"estimated at {gap['estimated_bytes']:,}, the archive had {counted(gap['archive_bytes'], 'byte')}: "
+            f"the estimate was off by {off:+.2%}"
         )
     return lines
 
@@ -170,7 +171,7 @@ def receiver_lines(results: Results) -> list[str]:
             parts = " + ".join(f"{PARTS.get(part, part)} {size:,}" for part, size in sizes)
             whole = sum(codec.receiver_bytes.values())
             count = f", {codec.parameter_count:,} parameters" if codec.parameter_count else ""
-            lines.append(f"{shown(codec.name)}: a receiver holds {whole:,} bytes ({parts}){count}")
+            lines.append(f"{shown(codec.name)}: a receiver holds {counted(whole, 'byte')} ({parts}){count}")
     return lines
 
 

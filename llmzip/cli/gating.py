@@ -92,12 +92,12 @@ def write_exports(exports: list[tuple[str, str]], measured: "Baseline", comparis
             say(line)
 
 
-def _conclude(comparison: "Comparison", baseline: Path) -> int:
+def _conclude(comparison: "Comparison", baseline: Path, *, quiet: bool) -> int:
     """Says what to do about the comparison, and returns the exit code: 1 where something regressed, else 0."""
     if comparison.verdict == "regressed":
         say(f"llmzip: worse than {shown(str(baseline))}: undo that, or accept it with --update-baseline")
         return 1
-    if comparison.verdict == "improved":
+    if comparison.verdict == "improved" and not quiet:
         say(f"llmzip: better than {shown(str(baseline))}: keep that with --update-baseline")
     return 0
 
@@ -122,10 +122,11 @@ class Gate:
         tolerance: str | None,
         across_models: bool,
         exports: list[tuple[str, str]],
+        quiet: bool = False,
     ) -> None:
         """Reads the baseline. Raises UsageError, DocumentError and NotComparableError.
 
-        exports: as ``parse_exports`` gives them.
+        exports: as ``parse_exports`` gives them; quiet: whether only what regressed is said.
         """
         from llmzip.bench.gate import parse_tolerance
 
@@ -134,7 +135,7 @@ class Gate:
             raise UsageError("--update-baseline, --tolerance and --across-models need a baseline: name it with --check")
         self._path, self._update, self._across_models = path, update, across_models
         self._tolerance = None if tolerance is None else parse_tolerance(tolerance)
-        self._exports = exports
+        self._exports, self._quiet = exports, quiet
         self.comparison: Comparison | None = None
         """Once it was made."""
         self._baseline: Baseline | None = None
@@ -188,11 +189,16 @@ class Gate:
                 if not self._update:
                     raise
         self.comparison = comparison
-        for line in explanation(comparison) if comparison else ():
+        for line in explanation(comparison) if comparison and self._tells(comparison) else ():
             say(shown(line))
         write_exports(self._exports, measured, comparison)
         if self._path is not None and self._update:
             write_text(self._path, measured.to_json())
-            say(f"llmzip: {shown(str(self._path))} is the new baseline: commit it")
+            if not self._quiet:
+                say(f"llmzip: {shown(str(self._path))} is the new baseline: commit it")
             return 0
-        return _conclude(comparison, self._path) if comparison and self._path else 0
+        return _conclude(comparison, self._path, quiet=self._quiet) if comparison and self._path else 0
+
+    def _tells(self, comparison: "Comparison") -> bool:
+        """Whether whoever asked for quiet is told: of errors only."""
+        return not self._quiet or (comparison.verdict == "regressed" and not self._update)

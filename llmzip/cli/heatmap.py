@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmzip.cli.files import open_source, open_target, size_bytes
-from llmzip.cli.messages import STANDARD, say, shown, title
+from llmzip.cli.messages import STANDARD, counted, say, shown, title
 from llmzip.cli.options import (
     Device,
     Dtype,
@@ -131,8 +131,9 @@ def _summary(measured: "Heatmap") -> str:
     rate = "no bits per byte" if measured.bits_per_byte is None else f"{measured.bits_per_byte:.3f} bits per byte"
     alone = f", {measured.model_bits:,.1f} without memory" if measured.memory else ""
     return (
-        f"{shown(measured.predictor)}{' with memory' if measured.memory else ''}: {len(measured.tokens):,} tokens, "
-        f"{measured.shown_bytes:,} bytes, {measured.bits:,.1f} ideal bits{alone}, {rate}"
+        f"{shown(measured.predictor)}{' with memory' if measured.memory else ''}: "
+        f"{counted(len(measured.tokens), 'token')}, {counted(measured.shown_bytes, 'byte')}, "
+        f"{measured.bits:,.1f} ideal bits{alone}, {rate}"
     )
 
 

@@ -66,6 +66,11 @@ def complain(error: LlmzipError | OSError | MemoryError, name: str | None = None
     return code
 
 
+def counted(number: int, noun: str) -> str:
+    """With its noun: 1 byte, 1,000 bytes."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def bits_per_byte(archive_bytes: int, original_bytes: int) -> str:
     """How many bits of archive a byte of text takes, in words."""
     return f"{8 * archive_bytes / original_bytes:.3f} bits per byte" if original_bytes else "no bits per byte"
