@@ -107,7 +107,10 @@ def bench(
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
-    """Measure models and classical codecs on the same files. Every size was decoded and compared first."""
+    """Measure models and classical codecs on the same files.
+
+    Every archive is decoded and compared before its size counts; --quick gives estimates instead.
+    """
     from llmzip.bench.corpus import corpus_sources
     from llmzip.bench.naming import label_and_model
 
