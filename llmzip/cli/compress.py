@@ -110,7 +110,7 @@ def compress(
 
     -1 to -9 choose an embedded model and how it runs, -m names one (adaptive: none, the text itself teaches) or the
     folder of another. Whoever decompresses needs the same, and for a float model also a machine that computes alike;
-    what is written was decoded first.
+    what a float model writes is decoded before it counts.
     """
     sources = named_or_standard(files)
     check_options(sources, stdout=stdout, output=output, remove=remove)
