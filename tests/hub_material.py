@@ -152,6 +152,10 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 """model_type -> a small shape. The last keeps neither keys and values nor a state between steps."""
 
 
+OTHERS: dict[str, dict[str, Any]] = {"bert": {**_SMALL, "intermediate_size": 24}}
+"""Likewise, for what not every test is about."""
+
+
 def write_hub_folder(
     folder: Path, kind: str, family: str = "byte_level", *, seed: int = 1, extra_width: int = 5, **config: object
 ) -> Path:
@@ -162,7 +166,7 @@ def write_hub_folder(
     torch.manual_seed(seed)
     width = tokenizer_width(family) + extra_width
     settings = {"vocab_size": width, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None, **config}
-    shape = transformers.AutoConfig.for_model(kind, **CONFIGURATIONS[kind], **settings)
+    shape = transformers.AutoConfig.for_model(kind, **{**(CONFIGURATIONS | OTHERS)[kind], **settings})
     model = transformers.AutoModelForCausalLM.from_config(shape)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -496,3 +497,59 @@ def test_names_of_the_hub(folders: Folders, tmp_path: Path, monkeypatch: pytest.
             find_folder(name, offline=True)
     with pytest.raises(ModelError, match="neither a folder nor a name of the hub"):
         find_folder("../x/y", offline=True)
+
+
+@pytest.mark.parametrize("is_decoder", [False, True])
+def test_a_model_that_sees_ahead_is_refused(tmp_path: Path, is_decoder: bool) -> None:
+    """transformers takes an encoder for a causal model and only warns."""
+    folder = write_hub_folder(tmp_path / "bert", "bert", is_decoder=is_decoder)
+    predictor = load_hub(folder, "x", threads=1)
+    if is_decoder:
+        header, frame = model_frame(predictor, SAMPLE.encode()[:60], 2)
+        assert decode(header, frame, load_hub(folder, "x", threads=1)) == SAMPLE.encode()[:60]
+    else:
+        with pytest.raises(ModelError, match=r"bert is no causal model \(BertLMHeadModel\): .* predict the next token"):
+            predictor.fitted(100, 1)
+
+
+def test_sentencepiece_alone_names_the_remedy(folders: Folders, tmp_path: Path) -> None:
+    folder = shutil.copytree(folders("llama"), tmp_path / "sp")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(ModelError, match="has no tokenizer: add the tokenizer.json"):
+        load_hub(folder, "x")
+    (folder / "tokenizer.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>")
+    with pytest.raises(
+        ModelError, match=r"in SentencePiece's form alone \(tokenizer.model\).*pip install sentencepiece"
+    ):
+        load_hub(folder, "x")
+
+
+def test_why_the_hub_does_not_give_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cause has its remedy, in one line."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    def made(kind: type[Exception]) -> Exception:
+        error = kind.__new__(kind)
+        Exception.__init__(error, "says\nmuch")
+        return error
+
+    causes: dict[type[Exception], str] = {
+        errors.GatedRepoError: "behind terms: accept them on its page, and log in",
+        errors.RevisionNotFoundError: "not this revision: check what follows the @",
+        errors.RepositoryNotFoundError: "no such model, or it is private: check -m, or log in",
+        errors.OfflineModeIsEnabled: "HF_HUB_OFFLINE forbids",
+        errors.LocalEntryNotFoundError: "cannot be reached: check the network, or fetch the model elsewhere",
+        ConnectionError: "cannot be reached: check the network",
+    }
+    for kind, words in causes.items():
+
+        def fail(*_: object, kind: type[Exception] = kind, **__: object) -> None:
+            raise made(kind)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+        with pytest.raises(ModelError, match=words) as caught:
+            find_folder("some/model@v1")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="leave --offline out once"):
+        find_folder("some/model", offline=True)

@@ -71,3 +71,23 @@ def test_whatever_changes_a_size_is_in_the_identity(runs: Path) -> None:
     (other,) = all_codecs([str(runs / "b" / "final")], [])
     assert other.description.fingerprint == codec.description.fingerprint
     assert other.description.settings["tokenizer"] != settings["tokenizer"]
+
+
+def test_what_is_not_loaded_is_said_once(runs: Path, tmp_path: Path) -> None:
+    """By bench and compress, with the file that is the model."""
+    from typer.testing import CliRunner
+
+    from llmzip.cli.app import app
+
+    folder = shutil.copytree(runs / "a" / "final", tmp_path / "model")
+    (folder / "pytorch_model.bin").write_bytes(b"not read")
+    (tmp_path / "a.txt").write_bytes(b"some words, and some more words\n")
+    expected = f"{folder}: its model is model.safetensors; pytorch_model.bin are not loaded"
+    for command in (["compress"], ["bench", "--codec", "zstd -3", "--quick"]):
+        arguments = [*command, "-m", str(folder), str(tmp_path / "a.txt")]
+        said = CliRunner().invoke(app, arguments)
+        assert said.exit_code == 0 and said.stderr.count(expected) == 1, said.stderr
+        assert (
+            expected
+            not in CliRunner().invoke(app, [*arguments, "-q", *(["-f"] if command == ["compress"] else [])]).stderr
+        )

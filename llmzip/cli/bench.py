@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline, parse_exports
-from llmzip.cli.messages import say, shown
+from llmzip.cli.messages import say, say_left_out, shown
 from llmzip.cli.options import (
     Device,
     Dtype,
@@ -165,6 +165,8 @@ def bench(
     )
     classical = [*(codecs or DEFAULT_CODECS), *external]
     measured = all_codecs(models or [DEFAULT_RUNG], classical, make=make)
+    for model in [] if quiet else models or ():
+        say_left_out(label_and_model(model)[1])
     gate.check_planned([file.measured for file in found], [codec.description for codec in measured])
     command = shlex.join(["llmzip", *sys.argv[1:]])
     work = Bench(

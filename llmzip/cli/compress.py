@@ -23,7 +23,7 @@ from llmzip.cli.files import (
 )
 from llmzip.cli.habits import with_levels
 from llmzip.cli.info import frame_lines
-from llmzip.cli.messages import STANDARD, Total, bits_per_byte, kilobytes_per_second, say, shown, title
+from llmzip.cli.messages import STANDARD, Total, bits_per_byte, kilobytes_per_second, say, say_left_out, shown, title
 from llmzip.cli.options import (
     Device,
     Dtype,
@@ -131,6 +131,8 @@ def compress(
     predictor = load_predictor(
         way.predictor, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
     )
+    if model is not None and not quiet:
+        say_left_out(model)
     if isinstance(predictor, FloatPredictor) and predictor.parameter_bytes > LARGE_MODEL_BYTES and not quiet:
         size, form = predictor.parameter_bytes / 1e9, predictor.description()["dtype"]
         say(f"llmzip: reading {size:,.1f} GB of weights into memory as {form}")

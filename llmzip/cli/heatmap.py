@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmzip.cli.files import open_source, open_target, size_bytes
-from llmzip.cli.messages import STANDARD, counted, say, shown, title
+from llmzip.cli.messages import STANDARD, counted, say, say_left_out, shown, title
 from llmzip.cli.options import (
     Device,
     Dtype,
@@ -99,6 +99,8 @@ def heatmap(
         predictor = load_predictor(
             model or DEFAULT_RUNG, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
         )
+        if model is not None:
+            say_left_out(model)
         measured = measure_heatmap(data, predictor, memory=not no_memory, alternatives=alternatives, limit_bytes=wanted)
         if measured.shown_bytes < len(data):
             of_all = "" if size is None else f" of {size:,}"

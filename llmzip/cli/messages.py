@@ -1,7 +1,9 @@
 """What people read on stderr: names, sizes, rates and errors, each in one line. Only ``cli`` imports it."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
@@ -69,6 +71,19 @@ def complain(error: LlmzipError | OSError | MemoryError, name: str | None = None
 def counted(number: int, noun: str) -> str:
     """With its noun: 1 byte, 1,000 bytes."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def say_left_out(model: str) -> None:
+    """Names what looks like weights in a model's folder and is not loaded."""
+    from llmzip.model_folder import open_model_folder
+
+    if not os.path.isdir(model):
+        return
+    folder = open_model_folder(Path(model))
+    if names := folder.left_out:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        loaded = folder.weight_files[0].name + (" and the other shards" if len(folder.weight_files) > 1 else "")
+        say(f"llmzip: {shown(model)}: its model is {loaded}; {shown(', '.join(names[:3]))}{more} are not loaded")
 
 
 def bits_per_byte(archive_bytes: int, original_bytes: int) -> str:

@@ -42,6 +42,7 @@ class HubModel:
     def __init__(self, folder: ModelFolder, dtype: str, device: str) -> None:
         """Loads safetensors only and runs no code of the folder. Raises ModelError."""
         self._torch, self._model = _load(folder, dtype, device)
+        self._path = folder.path
         self._device = device
         shape: Any = self._model.config.get_text_config()
         # Weights that accelerate fetches when they are needed are nowhere till then; it moves the tokens too.
@@ -91,10 +92,19 @@ class HubModel:
         whether what is kept grows with the text.
 
         Empty where nothing does: each kind is tried against the whole forward pass, two rows together and then one.
+        Raises ModelError for a model whose answers depend on what comes after them.
         """
         tokens = np.random.default_rng(0).integers(0, self.width, (2, 6))
         whole = self._run(tokens, use_cache=False).logits.float()
         allowed = _SAME_STEP * float(whole.std()) * (1 if self._model.dtype.itemsize >= 4 else 10) + 1e-6
+        changed = tokens.copy()
+        changed[:, -1] = (changed[:, -1] + 1) % self.width
+        seen_ahead = self._run(changed, use_cache=False).logits.float()[:, :-1] - whole[:, :-1]
+        if float(seen_ahead.abs().max()) > allowed:
+            raise ModelError(
+                f"{self._path} is no causal model ({type(self._model).__name__}): what it says of a token depends "
+                "on those after it, which a decoder does not have: name a model made to predict the next token"
+            )
         for rows in (2, 1):
             for name in CARRIED:
                 carried, steps = None, []
