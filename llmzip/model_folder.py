@@ -154,12 +154,9 @@ def _without_config(path: Path) -> str:
         base = read(path / "adapter_config.json", dict[str, Any], remedy=AGAIN, error=ModelError).get(
             "base_model_name_or_path", "its base"
         )
-        return (
-            f"{path} is a LoRA adapter, not a whole model: merge it into {base} "
-            "(merge_and_unload of peft, then save_pretrained) and name the folder of that"
-        )
-    if any(path.glob("*.gguf")):
-        return f"{path} holds GGUF files, without a config.json: name the folder that they were converted from"
+        return f"{path} is a LoRA adapter, not a whole model: name BASE+{path}, where BASE is the folder of {base}"
+    if files := sorted(path.glob("*.gguf")):
+        return f"{path} holds GGUF files, without a config.json: name one of them, such as {files[0]}"
     if any(path.glob("consolidated.*")) or (path / "params.json").exists():
         return f"{path} is a checkpoint in Meta's own form: convert it with transformers, or take its Hugging Face form"
     return f"{path} has no config.json: name a Hugging Face model folder"
@@ -168,7 +165,7 @@ def _without_config(path: Path) -> str:
 def refuse_file(path: Path) -> ModelError:
     """Why a file is no model folder."""
     if path.suffix == ".gguf":
-        return ModelError(f"{path} is a GGUF file: name the folder that it was converted from")
+        return ModelError(f"{path} is a GGUF file, not a folder: name it with -m, or the folder that it was made of")
     if path.suffix == ".safetensors":
         return ModelError(f"{path} is a file of a model: name the folder that holds it, with its config.json")
     if path.suffix in (".bin", ".pt", ".pth", ".ckpt"):
@@ -226,7 +223,7 @@ def _without_weights(path: Path) -> str:
     if others:
         return f"has {others[0]}, but neither {WEIGHTS} nor {INDEX}: {AGAIN}, or give its only file that name"
     if any(path.glob("*.gguf")):
-        return "has its weights as GGUF: name the folder that they were converted from"
+        return "has its weights as GGUF: name one of its .gguf files"
     if any(path.glob("*.bin")) or any(path.glob("*.pt*")):
         return f"has only pickled weights, which are never loaded: convert the checkpoint to {WEIGHTS}"
     return f"has no weights: convert the checkpoint to {WEIGHTS}"

@@ -21,6 +21,9 @@ FLOAT_PREFIX = "float/"
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int16]]
 """From frequencies [rows, vocabulary] and the token of each row [rows] to some figures of each row, [rows, k]."""
 
+WeightScore = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.int64]]
+"""The same from weights."""
+
 
 class Context(Protocol):
     """What some streams have seen so far. All streams are at the same position."""
@@ -278,4 +281,28 @@ class ExactContext(Context, Protocol):
 
         tokens: [streams, n] int64. Returns [streams, n, k]; ``score`` may be called in several threads.
         """
+        ...
+
+
+@runtime_checkable
+class WeightedExactContext(ExactContext, WeightedContext, Protocol):
+    """An exact context that knows its distributions more finely than 2^-24."""
+
+    def weighed(self, tokens: NDArray[np.int64], score: WeightScore) -> NDArray[np.int64]:
+        """``score`` of what ``next_weights`` would give for each of [streams, n] tokens in turn: [streams, n, k]."""
+        ...
+
+
+@runtime_checkable
+class WeightedPredictor(ModelPredictor, Protocol):
+    """A predictor, not a float one, whose contexts are ``WeightedExactContext``: large vocabularies are coded so."""
+
+    @property
+    def weighted(self) -> bool:
+        """True."""
+        ...
+
+    @property
+    def parameter_count(self) -> int:
+        """Numbers that were learnt."""
         ...

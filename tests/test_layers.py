@@ -16,6 +16,7 @@ BELOW_CODEC = {
     "errors",
     "documents",
     "model_folder",
+    "checkpoints",
     "blocks",
     "predictor",
     "parallel",
@@ -42,6 +43,7 @@ MAY_IMPORT = {
     "sources": {"errors"},
     "stored_tensors": {"errors", "documents"},
     "model_folder": {"errors", "documents", "stored_tensors"},
+    "checkpoints": {"errors", "documents", "stored_tensors", "model_folder"},
     "levels": {"errors", "documents"},
     "coder": {"errors", "predictor"},
     "archive": {"errors", "blocks"},
@@ -49,7 +51,7 @@ MAY_IMPORT = {
     "engine": {"errors", "predictor", "compiled", "documents", "stored_tensors", "model_folder", "native"},
     "memory": {"errors", "predictor", "compiled", "coder", "native"},
     "portable": {"errors", "predictor", "coder", "compiled", "memory"},
-    "predictors": BELOW_PREDICTORS | {"engine", "memory"},
+    "predictors": BELOW_PREDICTORS | {"checkpoints", "engine", "memory"},
     "standalone": {"errors", "predictor", "engine", "memory", "predictors"},
     "frames": {"errors", "blocks", "predictor", "parallel", "coder", "archive", "memory", "portable"},
     "recovery": {"errors", "predictor", "archive", "frames"},
@@ -73,12 +75,13 @@ OUTSIDE = {
     "accelerate": ("predictors/hub_model.py",),
     "jinja2": ("bench/pages.py",),
     "vl_convert": ("bench/drawing.py",),
+    "gguf": ("checkpoints/gguf_file.py",),
 }
 """Library -> where in the package it may be imported; torch outside of training only when it is needed."""
 
 MAY_PRINT = ("cli/", "training/__main__.py", "training/memory.py")
 
-NOT_AT_START_UP = {"torch", "transformers", "accelerate", "numba", "tokenizers", "jinja2", "vl_convert"}
+NOT_AT_START_UP = {"torch", "transformers", "accelerate", "numba", "tokenizers", "jinja2", "vl_convert", "gguf"}
 """Libraries that take from 0.1 to 3 s to import."""
 
 PUBLIC = {

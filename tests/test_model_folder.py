@@ -181,12 +181,12 @@ def _quantized(method: str) -> Callable[[Path], None]:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "adapter": (_adapter, "is a LoRA adapter, not a whole model: merge it into some/base"),
+    "adapter": (_adapter, "is a LoRA adapter, not a whole model: name BASE.*some/base"),
     "adapter beside a model": (
         lambda folder: (folder / "adapter_config.json").write_text("{}"),
         "holds a LoRA adapter beside a model, .*: merge the two",
     ),
-    "gguf": (_gguf, "holds GGUF files, without a config.json: name"),
+    "gguf": (_gguf, "holds GGUF files, without a config.json: name one of them, such as .*gguf"),
     "gptq": (_quantized("gptq"), "is quantised with gptq, which cannot be computed here: take the model as it was"),
     "awq": (_quantized("awq"), "is quantised with awq"),
     "bitsandbytes": (_quantized("bitsandbytes"), "is quantised with bitsandbytes"),
@@ -219,7 +219,6 @@ def test_what_cannot_be_loaded_is_refused_with_the_remedy(folder: Path, kind: st
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("model.gguf", "is a GGUF file: name the folder"),
         ("model.safetensors", "is a file of a model: name the folder"),
         ("pytorch_model.bin", "pickles are never loaded"),
         ("notes.txt", "is a file: name a model folder"),

@@ -19,8 +19,8 @@ from llmzip.bench.results import MICROBITS, MeasuredCodec
 from llmzip.errors import UsageError
 from llmzip.memory import first_state
 from llmzip.model_folder import open_model_folder, tokenizer_files
-from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor
-from llmzip.predictors import ADAPTIVE, ADAPTIVE_TOKENIZER, Arithmetic, find_model_folder, load_predictor
+from llmzip.predictor import FloatPredictor, ModelPredictor, Predictor, WeightedPredictor
+from llmzip.predictors import ADAPTIVE, ADAPTIVE_TOKENIZER, Arithmetic, find_parts, load_predictor
 from llmzip.scoring import frame_microbits
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -64,7 +64,7 @@ class Modelled:
             },
             exact=not isinstance(predictor, FloatPredictor),
             fingerprint=predictor.fingerprint.hex(),
-            parameter_count=open_model_folder(folder).parameter_count if folder else 0,
+            parameter_count=_parameter_count(predictor, folder),
             receiver_bytes={**_stored_bytes(predictor, folder), "decoder": decoder_bytes()},
         )
 
@@ -98,6 +98,7 @@ def modelled(
     dtype: str | None = None,
     device: str | None = None,
     offline: bool = False,
+    context: int | None = None,
 ) -> Modelled:
     """llmzip with a model, all but ``memory`` as for ``load_predictor``. Raises ModelError and UsageError."""
     origin: dict[str, Any] = {
@@ -106,17 +107,22 @@ def modelled(
         "dtype": dtype,
         "device": device,
         "offline": offline,
+        "context": context,
     }
     predictor = load_predictor(**origin, threads=threads)
     origin["memory"] = memory
     if name == ADAPTIVE:
         return Modelled(predictor, memory=memory, tokenizer=ADAPTIVE_TOKENIZER.parent, origin=origin)
-    return Modelled(predictor, memory=memory, folder=find_model_folder(name, offline=True), origin=origin)
+    return Modelled(predictor, memory=memory, folder=find_parts(name, offline=True)[0], origin=origin)
 
 
 def _digest(folder: Path) -> str:
     """Of the files of a tokenizer: what its tokens stand for is in the fingerprint, which of them it takes is here."""
     hasher = hashlib.sha256()
+    if folder.is_file():  # its metadata, with the tokenizer, stand at its beginning
+        with folder.open("rb") as file:
+            hasher.update(file.read(1 << 24))
+        return hasher.hexdigest()[:16]
     for path in tokenizer_files(folder):
         hasher.update(path.read_bytes())
     return hasher.hexdigest()[:16]
@@ -128,6 +134,12 @@ def decoder_bytes() -> int:
         path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] not in _NOT_NEEDED_TO_DECODE
     )
     return sum(len(path.read_bytes().replace(b"\r\n", b"\n")) for path in sources)
+
+
+def _parameter_count(predictor: Predictor, folder: Path | None) -> int:
+    if isinstance(predictor, WeightedPredictor):
+        return predictor.parameter_count
+    return open_model_folder(folder).parameter_count if folder else 0
 
 
 def _stored_bytes(predictor: Predictor, folder: Path | None) -> dict[str, int]:

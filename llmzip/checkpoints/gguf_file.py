@@ -197,11 +197,12 @@ class _File:
 
     def _start(self) -> int | None:
         """The token that begins a text: what the file says is put in front, else what separates texts."""
-        start = self._field("tokenizer.ggml.bos_token_id")
+        start: int | None = self._field("tokenizer.ggml.bos_token_id")
         if start is None or self._field("tokenizer.ggml.add_bos_token") is False:
             tokens = self._field("tokenizer.ggml.tokens") or []
             start = next((tokens.index(name) for name in _NO_START if name in tokens), start)
-        return self._field("tokenizer.ggml.eos_token_id") if start is None else start
+        end: int | None = self._field("tokenizer.ggml.eos_token_id")
+        return end if start is None else start
 
     def _take(self, name: str) -> NDArray[np.float32]:
         array = self._dequantised(self._names[name])

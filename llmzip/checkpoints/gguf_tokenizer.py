@@ -48,8 +48,8 @@ PRE_TOKENIZERS = {
     "gpt-4o": _GPT_4O,
     "llama4": _GPT_4O,
 }
-"""``tokenizer.ggml.pre`` -> how text is cut before the merges: a pattern, "" for GPT-2's, "digits" for single digits and
-then GPT-2's."""
+"""``tokenizer.ggml.pre`` -> how text is cut before the merges: a pattern, "" for GPT-2's, "digits" for single digits
+and then GPT-2's."""
 
 Field = Callable[[str], Any]
 """Metadata by name, None where there is none."""

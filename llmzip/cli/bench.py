@@ -12,6 +12,7 @@ import typer
 from llmzip.cli.gating import AcrossModels, Check, Exports, Gate, Tolerance, UpdateBaseline, parse_exports
 from llmzip.cli.messages import say, say_left_out, shown
 from llmzip.cli.options import (
+    Context,
     Device,
     Dtype,
     Exact,
@@ -104,6 +105,7 @@ def bench(
     device: Device = None,
     dtype: Dtype = None,
     offline: Offline = False,
+    context: Context = None,
     threads: Threads = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -162,6 +164,7 @@ def bench(
         dtype=dtype,
         device=device,
         offline=offline,
+        context=context,
     )
     classical = [*(codecs or DEFAULT_CODECS), *external]
     measured = all_codecs(models or [DEFAULT_RUNG], classical, make=make)

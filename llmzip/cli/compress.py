@@ -25,6 +25,7 @@ from llmzip.cli.habits import with_levels
 from llmzip.cli.info import frame_lines
 from llmzip.cli.messages import STANDARD, Total, bits_per_byte, kilobytes_per_second, say, say_left_out, shown, title
 from llmzip.cli.options import (
+    Context,
     Device,
     Dtype,
     Exact,
@@ -101,6 +102,7 @@ def compress(
     device: Device = None,
     dtype: Dtype = None,
     offline: Offline = False,
+    context: Context = None,
     no_memory: NoMemory = False,
     verify: Verify = True,
     quiet: Quiet = False,
@@ -129,7 +131,13 @@ def compress(
 
     way = LEVELS[level or DEFAULT_LEVEL] if model is None else Level(model)
     predictor = load_predictor(
-        way.predictor, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
+        way.predictor,
+        threads=threads,
+        arithmetic=arithmetic,
+        dtype=dtype,
+        device=device,
+        offline=offline,
+        context=context,
     )
     if model is not None and not quiet:
         say_left_out(model)

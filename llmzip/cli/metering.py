@@ -26,6 +26,9 @@ from llmzip.predictor import (
     Score,
     VersionedPredictor,
     WeightedContext,
+    WeightedExactContext,
+    WeightedPredictor,
+    WeightScore,
 )
 
 
@@ -192,6 +195,14 @@ class _MeteredFrameEngine(_MeteredModelPredictor):
         return report
 
 
+class _MeteredWeightedPredictor(_MeteredModelPredictor):
+    weighted = True
+
+    def __init__(self, predictor: WeightedPredictor, meter: _Meter, passes: int = 1) -> None:
+        super().__init__(predictor, meter, passes)
+        self.parameter_count = predictor.parameter_count
+
+
 class _MeteredFloatPredictor(_MeteredModelPredictor):
     def __init__(self, predictor: FloatPredictor, meter: _Meter, passes: int = 1) -> None:
         super().__init__(predictor, meter, passes)
@@ -256,6 +267,8 @@ def metered(
 def _metered(predictor: Predictor, meter: _Meter) -> Predictor:
     if isinstance(predictor, FloatPredictor):
         return _metered_float(predictor, meter)
+    if isinstance(predictor, WeightedPredictor):
+        return _MeteredWeightedPredictor(predictor, meter)
     if isinstance(predictor, ModelPredictor):
         if isinstance(predictor, FrameEngine):
             return _MeteredFrameEngine(predictor, predictor, meter)
@@ -314,8 +327,24 @@ class _MeteredExactContext(_MeteredContext):
         return scores
 
 
+class _MeteredWeightedExactContext(_MeteredExactContext):
+    def __init__(self, context: WeightedExactContext, count: Callable[[int], None]) -> None:
+        super().__init__(context, count)
+        self._weighted = context
+
+    def next_weights(self) -> NDArray[np.int64]:
+        return self._weighted.next_weights()
+
+    def weighed(self, tokens: NDArray[np.int64], score: WeightScore) -> NDArray[np.int64]:
+        found = self._weighted.weighed(tokens, score)
+        self._count(tokens.size)
+        return found
+
+
 def _metered_context(context: Context, count: Callable[[int], None]) -> Context:
     """Exact contexts stay exact: the codec takes its short cut only with those."""
+    if isinstance(context, WeightedExactContext):
+        return _MeteredWeightedExactContext(context, count)
     if isinstance(context, ExactContext):
         return _MeteredExactContext(context, count)
     if isinstance(context, WeightedContext):

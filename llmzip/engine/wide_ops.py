@@ -21,7 +21,7 @@ from llmzip.engine.tables import (
     sigmoid_table,
 )
 from llmzip.engine.weights import ACTIVATION_LIMIT, SMALLEST_PEAK
-from llmzip.engine.wide_weights import INPUT_LIMIT, Matrix
+from llmzip.engine.wide_weights import INPUT_LIMIT, Matrix, Norm
 from llmzip.predictor import FREQUENCY_TOTAL
 
 Floats = NDArray[np.float32]
@@ -56,28 +56,21 @@ def unit(peak: Floats, limit: int) -> Floats:
     return peak / np.float32(limit)
 
 
-def normed(x: Floats, limit: int, epsilon: float, *, centred: bool = False) -> tuple[Floats, Floats]:
-    """RMSNorm (or LayerNorm, ``centred``) without weights: integers [N, n] and the factor [N, 1] of their size.
-
-    Integers times factor are x / rms(x); the mean that LayerNorm takes away is in the matrix that follows.
-    """
-    q, peak = quantise(x, limit)
-    inverse = (np.float32(limit) / peak).astype(np.float64)
+def normed(x: Floats, norm: Norm, epsilon: float, *, centred: bool = False) -> Floats:
+    """RMSNorm, or LayerNorm where ``centred``, with its weights: real values."""
+    q, peak = quantise(x, INPUT_LIMIT)
+    inverse = (np.float32(INPUT_LIMIT) / peak).astype(np.float64)
     n, wide = x.shape[-1], q.astype(np.int64)
     squares = (wide * wide).sum(axis=-1, keepdims=True)
     if centred:
         sums = wide.sum(axis=-1, keepdims=True)
         mean = (n * squares - sums * sums).astype(np.float64) / np.float64(n * n)
+        q = q - (sums.astype(np.float64) / np.float64(n)).astype(np.float32)
     else:
         mean = squares.astype(np.float64) / np.float64(n)
     factor = 1.0 / np.sqrt(mean + (inverse * inverse) * epsilon)
-    return q, factor.astype(np.float32)
-
-
-def weighted_norm(x: Floats, weights: Floats, epsilon: float) -> Floats:
-    """RMSNorm with its weights, as real values: where no matrix follows."""
-    q, factor = normed(x, INPUT_LIMIT, epsilon)
-    return (q * factor) * weights
+    values: Floats = (q * factor.astype(np.float32)) * norm.weights
+    return values if norm.shift is None else values + norm.shift
 
 
 def product(q: Floats, matrix: Matrix) -> Floats:
@@ -89,9 +82,10 @@ def product(q: Floats, matrix: Matrix) -> Floats:
     return out
 
 
-def real(y: Floats, factor: Floats, matrix: Matrix) -> Floats:
-    """The values of a product: y * factor * scale + bias."""
-    values = (y * factor) * matrix.scale
+def linear(x: Floats, matrix: Matrix) -> Floats:
+    """[N, inputs] real values -> [N, outputs]: quantised, multiplied, and real again."""
+    q, peak = quantise(x, matrix.limit)
+    values = (product(q, matrix) * unit(peak, matrix.limit)) * matrix.scale
     return values if matrix.bias is None else values + matrix.bias
 
 
@@ -166,14 +160,15 @@ def _scores(
     return capped(scores, cap) * STEPS if cap else scores
 
 
-def gated(values: Floats, activation: str, limit: int) -> tuple[Floats, Floats]:
-    """silu(gate) * up or gelu(gate) * up, quantised. values: [N, 2F] -> integers [N, F] and peaks [N, 1]."""
+def gated(values: Floats, activation: str) -> Floats:
+    """silu(gate) * up or gelu(gate) * up. values: [N, 2F] -> [N, F]."""
     half = values.shape[1] // 2
     gate, up = values[:, :half], values[:, half:]
     table = sigmoid_table() if activation == "silu" else gelu_table()
     bound = np.float32(SIGMOID_LIMIT)
     steps = np.rint(np.maximum(np.minimum(gate * np.float32(STEPS_PER_NAT), bound), -bound)).astype(np.int32)
-    return quantise((gate * table[steps + SIGMOID_LIMIT]) * up, limit)
+    out: Floats = (gate * table[steps + SIGMOID_LIMIT]) * up
+    return out
 
 
 def token_weights(logits: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

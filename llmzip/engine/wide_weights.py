@@ -1,4 +1,4 @@
-"""Weights of version 2: matrices as int8 with a scale a row, norms folded in, and how wide each one's inputs may be.
+"""Weights of version 2: matrices as int8 with a scale a row, norms, and how wide each matrix's inputs may be.
 
 Reads tensors by name from whoever has them (a folder, a GGUF file), checks every bound on the actual weights, and
 runs nothing. May import ``errors`` and the modules beside it.
@@ -6,7 +6,7 @@ runs nothing. May import ``errors`` and the modules beside it.
 
 import hashlib
 from collections.abc import Callable, Container
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +43,27 @@ class Matrix:
 
 
 @dataclass(frozen=True)
-class WideLayer:
-    """The matrices of one layer, and the norms that no matrix follows."""
+class Norm:
+    """The weights of a norm, and what LayerNorm adds at the end."""
 
+    weights: NDArray[np.float32]
+    shift: NDArray[np.float32] | None
+
+
+@dataclass(frozen=True)
+class WideLayer:
+    """The matrices and norms of one layer."""
+
+    before_attention: Norm | None
     query_key_value: Matrix
+    query_norm: Norm | None
+    key_norm: Norm | None
     attention_out: Matrix
+    after_attention: Norm | None
+    before_feed: Norm | None
     gate_up: Matrix
     down: Matrix
-    query_norm: NDArray[np.float32] | None
-    key_norm: NDArray[np.float32] | None
-    after_attention: NDArray[np.float32] | None
-    after_feed: NDArray[np.float32] | None
+    after_feed: Norm | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,7 @@ class WideWeights:
     embedding: NDArray[np.float32]
     """[vocabulary, hidden]"""
     layers: tuple[WideLayer, ...]
+    last: Norm
     head: Matrix
     digest: bytes
     """SHA-256 over every number above and the arithmetic's version."""
@@ -115,48 +126,49 @@ class _Loader:
         check_magnitude(stored)
         untied = own in self._names and not (self._folding.tied and shared in self._names)
         output = self._tensor(own, a.vocabulary_size, a.hidden_size) if untied else stored
-        head = self._after_norm(output, "model.norm", self._bias(["lm_head"], [a.vocabulary_size]))
+        head = quantised(output, self._bias(["lm_head"], [a.vocabulary_size]))
         if self._folding.logits != 1.0:
             divisor = np.float32(self._folding.logits)
             bias = None if head.bias is None else head.bias / divisor
-            head = Matrix(head.integers, head.scale / divisor, bias, head.limit)
+            head = replace(head, scale=head.scale / divisor, bias=bias)
+        last = self._norm("model.norm", a.hidden_size)
         embedding = stored * np.float32(self._folding.embedding) if self._folding.embedding != 1.0 else stored
         check_magnitude(embedding)
-        return WideWeights(a, embedding, layers, head, _digest(a, embedding, layers, head))
+        return WideWeights(a, embedding, layers, last, head, _digest(a, embedding, layers, last, head))
 
     def _layer(self, prefix: str) -> WideLayer:
         a, attention, feed = self._architecture, prefix + "self_attn.", prefix + "mlp."
         query, key_value, inner = a.heads * a.head_dim, a.key_value_heads * a.head_dim, a.feed_forward_size
         if self._folding.fused:
-            parts = {attention + "qkv_proj": query + 2 * key_value}, {feed + "gate_up_proj": 2 * inner}
+            joined = {attention + "qkv_proj": query + 2 * key_value}, {feed + "gate_up_proj": 2 * inner}
         else:
-            parts = (
+            joined = (
                 {attention + "q_proj": query, attention + "k_proj": key_value, attention + "v_proj": key_value},
                 {feed + "gate_proj": inner, feed + "up_proj": inner},
             )
-        before_feed = "pre_feedforward_layernorm" if a.norms == "both" else "post_attention_layernorm"
-        norms = (prefix + "input_layernorm", prefix + before_feed) if a.norms != "after" else ("", "")
-        joined = [self._joined(sizes, a.hidden_size, norm) for sizes, norm in zip(parts, norms, strict=True)]
-        outs = [
-            self._out(attention + "o_proj", a.hidden_size, query),
-            self._out(feed + "down_proj", a.hidden_size, inner),
-        ]
         heads = (a.heads, a.key_value_heads) if a.query_key_norm == "whole" else (1, 1)
-        kept: list[NDArray[np.float32] | None] = [None] * 4
-        if a.query_key_norm:
-            kept[:2] = [
-                self._norm(f"{attention}{part}_norm", a.head_dim * count)
-                for part, count in zip("qk", heads, strict=True)
-            ]
-        if a.norms != "before":
-            names = ("post_attention_layernorm", "post_feedforward_layernorm")
-            kept[2:] = [self._norm(prefix + name, a.hidden_size) for name in names]
-        return WideLayer(joined[0], outs[0], joined[1], outs[1], *kept)
+        query_norm, key_norm = (
+            self._norm(f"{attention}{part}_norm", a.head_dim * count) if a.query_key_norm else None
+            for part, count in zip("qk", heads, strict=True)
+        )
+        before_feed = "pre_feedforward_layernorm" if a.norms == "both" else "post_attention_layernorm"
+        before, after = a.norms != "after", a.norms != "before"
+        return WideLayer(
+            self._norm(prefix + "input_layernorm", a.hidden_size) if before else None,
+            self._joined(joined[0], a.hidden_size),
+            query_norm,
+            key_norm,
+            self._out(attention + "o_proj", a.hidden_size, query),
+            self._norm(prefix + "post_attention_layernorm", a.hidden_size) if after else None,
+            self._norm(prefix + before_feed, a.hidden_size) if before else None,
+            self._joined(joined[1], a.hidden_size),
+            self._out(feed + "down_proj", a.hidden_size, inner),
+            self._norm(prefix + "post_feedforward_layernorm", a.hidden_size) if after else None,
+        )
 
-    def _joined(self, sizes: dict[str, int], inputs: int, norm: str) -> Matrix:
+    def _joined(self, sizes: dict[str, int], inputs: int) -> Matrix:
         matrix = np.concatenate([self._tensor(name + ".weight", rows, inputs) for name, rows in sizes.items()])
-        bias = self._bias(list(sizes), list(sizes.values()))
-        return self._after_norm(matrix, norm, bias) if norm else quantised(matrix, bias)
+        return quantised(matrix, self._bias(list(sizes), list(sizes.values())))
 
     def _out(self, name: str, outputs: int, inputs: int) -> Matrix:
         matrix, bias = self._tensor(name + ".weight", outputs, inputs), self._bias([name], [outputs])
@@ -165,25 +177,11 @@ class _Loader:
             matrix, bias = matrix * factor, None if bias is None else bias * factor
         return quantised(matrix, bias)
 
-    def _after_norm(self, matrix: NDArray[np.float32], norm: str, bias: NDArray[np.float32] | None) -> Matrix:
-        """The matrix with the weights of the norm before it, whose inputs are then only divided by their size.
-
-        A layer norm also takes away the mean, which is the same as taking away each row's: done here, once.
-        """
-        weights = self._norm(norm, matrix.shape[1])
-        shift = f"{norm}.bias"
-        if self._architecture.norm == "layer" and shift in self._names:
-            moved = _sums(matrix, self._tensor(shift, matrix.shape[1]))
-            bias = (moved if bias is None else moved + bias).astype(np.float32)
-        matrix = matrix * weights
-        if self._architecture.norm == "layer":
-            mean = _sums(matrix, np.ones(matrix.shape[1], np.float32)) / matrix.shape[1]
-            matrix = matrix - mean.astype(np.float32)[:, None]
-        return quantised(matrix, bias)
-
-    def _norm(self, name: str, size: int) -> NDArray[np.float32]:
-        weights = self._tensor(name + ".weight", size)
-        return weights + np.float32(self._folding.norm_offset) if self._folding.norm_offset else weights
+    def _norm(self, name: str, size: int) -> Norm:
+        weights, shift = self._tensor(name + ".weight", size), name + ".bias"
+        if self._folding.norm_offset:
+            weights = weights + np.float32(self._folding.norm_offset)
+        return Norm(weights, self._tensor(shift, size) if shift in self._names else None)
 
     def _bias(self, names: list[str], sizes: list[int]) -> NDArray[np.float32] | None:
         names = [name + ".bias" for name in names]
@@ -202,16 +200,12 @@ class _Loader:
         return tensor
 
 
-def _sums(matrix: NDArray[np.float32], factors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[outputs] float64: each row times the factors, added from left to right, so that every machine rounds alike."""
-    total = np.zeros(len(matrix))
-    for column, factor in zip(matrix.T, factors.astype(np.float64), strict=True):
-        total += column.astype(np.float64) * factor
-    return total
-
-
 def _digest(
-    architecture: Architecture, embedding: NDArray[np.float32], layers: tuple[WideLayer, ...], head: Matrix
+    architecture: Architecture,
+    embedding: NDArray[np.float32],
+    layers: tuple[WideLayer, ...],
+    last: Norm,
+    head: Matrix,
 ) -> bytes:
     hasher = hashlib.sha256(f"{WIDE_VERSION} {architecture}".encode())
     hasher.update(embedding.astype("<f4").tobytes())
@@ -219,11 +213,12 @@ def _digest(
     def add(array: NDArray[np.float32] | None) -> None:
         hasher.update(b"\0" if array is None else b"\1" + array.astype("<f4").tobytes())
 
-    for part in [value for layer in layers for value in vars(layer).values()] + [head]:
+    for part in [value for layer in layers for value in vars(layer).values()] + [last, head]:
         if isinstance(part, Matrix):
             hasher.update(f"{part.integers.shape} {part.limit}".encode() + part.integers.tobytes())
             add(part.scale)
             add(part.bias)
         else:
-            add(part)
+            add(None if part is None else part.weights)
+            add(None if part is None else part.shift)
     return hasher.digest()

@@ -22,7 +22,7 @@ from llmzip.frames.memory import MemoryCoding, ModelAndMemoryCoding, memory_inte
 from llmzip.frames.plain import StoredCoding, ZstdCoding, zstd_payload
 from llmzip.frames.portable import PortableCoding
 from llmzip.frames.tokens import GroupedCoding, ModelCoding, group_intervals, token_intervals
-from llmzip.predictor import FloatPredictor, ModelPredictor, PortablePredictor, Predictor
+from llmzip.predictor import FloatPredictor, ModelPredictor, PortablePredictor, Predictor, WeightedPredictor
 
 CODINGS: dict[int, FrameCoding] = {
     coding.kind: coding
@@ -51,7 +51,8 @@ def choose_kind(predictor: Predictor, token_count: int, *, memory: bool) -> int 
     if memory and token_count >= MEMORY_TOKENS:
         return archive.MODEL_AND_MEMORY
     is_large = predictor.vocabulary_size > grouped.LARGEST_FLAT_VOCABULARY
-    return archive.GROUPED if is_large and isinstance(predictor, FloatPredictor) else archive.MODEL
+    knows_weights = isinstance(predictor, FloatPredictor | WeightedPredictor)
+    return archive.GROUPED if is_large and knows_weights else archive.MODEL
 
 
 def plain_frame(data: bytes) -> Frame:

@@ -29,6 +29,7 @@ from llmzip.predictor import (
     ModelPredictor,
     Predictor,
     WeightedContext,
+    WeightedExactContext,
 )
 
 SCORE_POSITIONS = 64
@@ -138,14 +139,26 @@ def _scores(context: Context, tokens: NDArray[np.int64]) -> Iterator[tuple[int, 
 
 
 def group_intervals(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> Intervals:
-    """(cumulative, frequency) of the two symbols of every token in coding order, a position at a time."""
+    """(cumulative, frequency) of the two symbols of every token in coding order, some positions at a time."""
     shortest, longer = divmod(len(tokens), streams)
-    context = _weighted(predictor.start(streams))
-    for position, column in enumerate(dealt(tokens, streams).T):
+    context, table = _weighted(predictor.start(streams)), dealt(tokens, streams)
+    if isinstance(context, WeightedExactContext):
+        yield from _groups_at_once(context, table, shortest, longer)
+        return
+    for position, column in enumerate(table.T):
         active = streams if position < shortest else longer
         below, own = grouped.intervals(context.next_weights()[:active], column[:active])
         yield below.ravel(), own.ravel()
         context.append(column)
+
+
+def _groups_at_once(context: WeightedExactContext, table: NDArray[np.int64], shortest: int, longer: int) -> Intervals:
+    for first in range(0, table.shape[1], SCORE_POSITIONS):
+        part = table[:, first : first + SCORE_POSITIONS]
+        both = context.weighed(part, lambda weights, own: np.concatenate(grouped.intervals(weights, own), 1))
+        for position in range(part.shape[1]):
+            active = both[: len(table) if first + position < shortest else longer, position]
+            yield active[:, :2].ravel(), active[:, 2:].ravel()
 
 
 def _weighted(context: Context) -> WeightedContext:

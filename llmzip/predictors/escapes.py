@@ -7,7 +7,7 @@ exact. May import ``predictor`` and the modules beside it.
 import numpy as np
 from numpy.typing import NDArray
 
-from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Score
+from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, Score, WeightedExactContext, WeightScore
 from llmzip.predictors.guarded_tokenizer import BYTES, GuardedTokenizer
 
 ESCAPE_SHARE = 64
@@ -63,3 +63,29 @@ class EscapedStreams:
             columns.append(score(self.next_frequencies(), column))
             self.append(column)
         return np.stack(columns, 1)
+
+
+class WeightedEscapes(EscapedStreams):
+    """See ``llmzip.predictor.WeightedExactContext``: the same for a context that knows more than frequencies."""
+
+    def __init__(self, streams: WeightedExactContext, tokenizer: GuardedTokenizer) -> None:
+        super().__init__(streams, tokenizer)
+        self._weighted = streams
+
+    def next_weights(self) -> NDArray[np.int64]:
+        return _with_escapes(self._weighted.next_weights())
+
+    def weighed(self, tokens: NDArray[np.int64], score: WeightScore) -> NDArray[np.int64]:
+        if (tokens < self._tokenizer.model_size).all():
+            return self._weighted.weighed(tokens, lambda table, chosen: score(_with_escapes(table), chosen))
+        columns = []  # the context is exact, so a position at a time is the same
+        for column in tokens.T:
+            columns.append(score(self.next_weights(), column))
+            self.append(column)
+        return np.stack(columns, 1)
+
+
+def _with_escapes(weights: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[n, vocabulary + 256]: each escape weighs 64 / 2^24 of all that the model's tokens weigh."""
+    share = weights.sum(1, keepdims=True) // FREQUENCY_TOTAL * ESCAPE_SHARE
+    return np.concatenate((weights, np.repeat(share, BYTES, 1)), 1)
