@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run
 from conftest import SAMPLE, write_model
 from family_material import write_family
 
@@ -116,3 +117,8 @@ def test_logits_are_those_that_are_coded(folder: Path) -> None:
     shares = np.exp(shown - shown.max(1, keepdims=True))
     shares /= shares.sum(1, keepdims=True)
     assert np.abs(np.log(coded / shares[np.arange(len(shares)), tokens[0]])).max() < 0.05
+
+
+def test_what_run_c_does_not_know_is_not_exported(folder: Path, tmp_path: Path) -> None:
+    done = run("export", folder, tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 4 and b"version 2" in done.stderr and not (tmp_path / "out").exists()
