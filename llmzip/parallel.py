@@ -7,14 +7,8 @@ everything may import it.
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
 from itertools import islice
-from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -25,43 +19,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-class _BlasThreads:
-    """How many threads BLAS may use, a setting of the whole process: one while anybody here works.
-
-    Whoever comes first remembers what was set, and whoever goes last sets it again. If each did so for himself, two
-    that overlap would leave one thread behind for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._users, self._limit = Lock(), 0, ExitStack()
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        with self._lock:
-            if not self._users:
-                self._limit.enter_context(_controller().limit(limits=1))
-            self._users += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._limit.close()
-
-
-@cache
-def _controller() -> "ThreadpoolController":
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
-
-
-one_blas_thread = _BlasThreads().one
-"""A context in which BLAS uses one thread, so that threads of ours do not fight over the cores; it may be entered by
-several threads, and what was set before comes back."""
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once: int) -> Iterator[Result]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmzip.parallel import ahead, in_order, one_blas_thread, usable_cores
+from llmzip.parallel import ahead, in_order, usable_cores
 
 
 @given(items=st.lists(st.integers(0, 3), max_size=20), at_once=st.integers(0, 5))
@@ -63,21 +63,3 @@ def test_errors_come_through(at_once: int) -> None:
 
 def test_there_is_a_core() -> None:
     assert usable_cores() >= 1
-
-
-def test_what_blas_had_comes_back_whoever_ends_first() -> None:
-    threadpoolctl = pytest.importorskip("threadpoolctl")
-
-    def threads() -> list[int]:
-        return [found["num_threads"] for found in threadpoolctl.threadpool_info() if found["user_api"] == "blas"]
-
-    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
-        before = threads()
-        first, second = one_blas_thread(), one_blas_thread()
-        first.__enter__()
-        assert set(threads()) <= {1}
-        second.__enter__()
-        first.__exit__(None, None, None)
-        assert set(threads()) <= {1}  # somebody works still
-        second.__exit__(None, None, None)
-        assert threads() == before

@@ -19,7 +19,7 @@ from llmzip.engine.weights import FAMILIES, Weights, load_weights, read_config
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
 from llmzip.native.library import PREFERRED, library
-from llmzip.parallel import one_blas_thread, usable_cores
+from llmzip.parallel import usable_cores
 from llmzip.predictor import ExactContext, Score
 from llmzip.predictors.byte_tokenizer import ByteTokenizer
 from llmzip.predictors.escapes import EscapedStreams
@@ -51,10 +51,9 @@ class Workers:
 
     def run(self, tasks: list[Callable[[], Result]]) -> list[Result]:
         """The results of the tasks, in their order."""
-        with one_blas_thread():
-            if len(tasks) == 1:
-                return [tasks[0]()]
-            return [future.result() for future in [self._pool.submit(task) for task in tasks]]
+        if len(tasks) == 1:
+            return [tasks[0]()]
+        return [future.result() for future in [self._pool.submit(task) for task in tasks]]
 
 
 class ThreadedStreams:
