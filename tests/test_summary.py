@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from llmzip.bench.accounting import adjusted_bits_per_byte, break_even_bytes
 from llmzip.bench.kinds import kind_of
-from llmzip.bench.results import MICROBITS, MeasuredCodec, MeasuredFile, Results, Row
+from llmzip.bench.results import MICROBITS, WATERFALL_TERMS, MeasuredCodec, MeasuredFile, Results, Row
 from llmzip.bench.summary import bootstrap_interval, totals
 from llmzip.cli.bench_table import as_markdown, comma_separated, groups, print_table
 from llmzip.cli.bench_waterfall import print_waterfall
@@ -72,6 +73,21 @@ def test_intervals_are_over_files_or_the_frames_of_one() -> None:
     one = Row("f", "c", 2000, 600, None, 1.0, 1.0, None, ((200, 1000), (400, 1000)))
     assert bootstrap_interval([one]) == (1.6, 3.2)
     assert bootstrap_interval(ROWS[:1]) is None
+
+
+@pytest.mark.parametrize("width", [20, 27, 34, 40, 45, 50, 55, 60, 68, 75, 90, 120])
+def test_figures_are_never_cut(width: int) -> None:
+    row = replace(RESULTS.rows[-1], waterfall_microbits=dict.fromkeys(WATERFALL_TERMS, 1_234_567_890_123))
+    results = replace(RESULTS, rows=(*RESULTS.rows[:-1], row))
+    target = io.StringIO()
+    console = Console(file=target, width=width, markup=False)
+    print_table(results, console, files=True)
+    print_waterfall(results, console)
+    text = target.getvalue()
+    assert "…" not in text
+    for total in totals(results):
+        assert f"{total.bits_per_byte:.3f}" in text
+    assert f"{1_234_567.890123 / row.original_bytes:+.4f}" in text
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

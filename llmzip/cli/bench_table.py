@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmzip.bench.results import Results
 from llmzip.bench.summary import ALL, Total, total_of, totals
 from llmzip.cli.messages import counted, shown
+from llmzip.cli.tables import GAP, NAME_WIDTH, as_lines, fitting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +25,8 @@ class Column:
     heading: str
     cell: Callable[[Total], str]
     from_width: int = 0
+    need: int = 0
+    """Where there is no room for all, those with the least stay."""
 
 
 def _optional(figure: float | None, form: str, otherwise: str = "–") -> str:
@@ -55,16 +58,16 @@ def _verified(total: Total) -> str:
 
 
 COLUMNS = (
-    Column("bytes", lambda t: f"{t.archive_bytes:,}"),
+    Column("bytes", lambda t: f"{t.archive_bytes:,}", need=1),
     Column("bits per\nbyte", lambda t: f"{t.bits_per_byte:.3f}"),
     Column("95 %\ninterval", _interval, 110),
     Column("mean of\nfiles", lambda t: f"{t.macro_bits_per_byte:.3f}", 125),
     Column("ideal", lambda t: _optional(t.ideal_bits_per_byte, ".3f"), 96),
-    Column("x zstd\n-19", lambda t: _optional(t.reference_ratio, ".2f")),
-    Column("adjusted", lambda t: f"{t.adjusted_bits_per_byte:,.2f}"),
+    Column("x zstd\n-19", lambda t: _optional(t.reference_ratio, ".2f"), need=2),
+    Column("adjusted", lambda t: f"{t.adjusted_bits_per_byte:,.2f}", need=5),
     Column("break-\neven", _break_even, 140),
-    Column("compress\nKB/s", lambda t: _speed(t, t.compress_seconds)),
-    Column("decomp.\nKB/s", lambda t: _speed(t, t.decompress_seconds)),
+    Column("compress\nKB/s", lambda t: _speed(t, t.compress_seconds), need=4),
+    Column("decomp.\nKB/s", lambda t: _speed(t, t.decompress_seconds), need=3),
     Column("peak\nMB", lambda t: _optional(t.peak_memory_bytes and t.peak_memory_bytes / MILLION, ",.0f"), 150),
     Column("verified", _verified, 90),
 )
@@ -81,7 +84,11 @@ EXPLANATION = (
 
 def print_table(results: Results, console: "Console", *, files: bool) -> None:
     """Groups by kind, all files last; ``files``: whether every file has its lines as well."""
-    console.print(_table(results, console.width, files=files))
+    columns = _fitting_columns(results, console.width, files=files)
+    if columns:
+        console.print(_table(results, columns, files=files))
+    else:
+        console.print("\n".join(_lines(results, files=files)), soft_wrap=True)
     for line in _notes(results):
         console.print(line)
 
@@ -140,26 +147,51 @@ def _file_totals(results: Results, name: str) -> list[Total]:
     return sorted(found, key=lambda total: (total.bits_per_byte, total.codec.name))
 
 
-def _table(results: Results, width: int, *, files: bool) -> "Table":
+def _fitting_columns(results: Results, width: int, *, files: bool) -> list[Column]:
+    """The columns that this width has room for, whole, in their order."""
+    found = groups(results, files=files).values()
+
+    def cells(column: Column) -> list[str]:
+        sums = [f"{group[0].original_bytes:,}" for group in found] if column is COLUMNS[0] else []
+        return [column.heading, *sums, *(column.cell(total) for group in found for total in group)]
+
+    worth_it = [column for column in COLUMNS if width >= column.from_width]
+    by_need = sorted(worth_it, key=lambda column: (column.from_width, column.need))
+    kept = by_need[: fitting([cells(column) for column in by_need], width)]
+    return [column for column in COLUMNS if column in kept]
+
+
+def _table(results: Results, columns: list[Column], *, files: bool) -> "Table":
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(
-        box=box.SIMPLE_HEAD, caption=EXPLANATION, caption_justify="left", pad_edge=False, padding=(0, 1, 0, 0)
+        box=box.SIMPLE_HEAD, caption=EXPLANATION, caption_justify="left", pad_edge=False, padding=(0, GAP, 0, 0)
     )
-    columns = [column for column in COLUMNS if width >= column.from_width]
-    table.add_column("", overflow="fold", min_width=14)
+    table.add_column("", overflow="fold", min_width=NAME_WIDTH)
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
     for title, group in groups(results, files=files).items():
-        table.add_row(Text(shown(title)), f"{group[0].original_bytes:,}", style="bold")
+        sums = [f"{group[0].original_bytes:,}" if column is COLUMNS[0] else "" for column in columns]
+        table.add_row(Text(shown(title)), *sums, style="bold")
         for place, total in enumerate(group):
             cells = [Text(column.cell(total)) for column in columns]
             style = "green" if place == 0 else "" if total.verified or total.estimate else "red"
             table.add_row(Text(f"  {_label(total)}"), *cells, style=style)
         table.add_section()
     return table
+
+
+def _lines(results: Results, *, files: bool) -> list[str]:
+    """For terminals that no column fits into."""
+    columns, lines = [column for column in COLUMNS if not column.from_width], []
+    for title, group in groups(results, files=files).items():
+        lines.append(f"{shown(title)}: {counted(group[0].original_bytes, 'byte')}")
+        for total in group:
+            cells = [column.cell(total) for column in columns]
+            lines += [f"  {_label(total)}", *as_lines([column.heading for column in columns], cells, indent=4)]
+    return lines
 
 
 def receiver_lines(results: Results) -> list[str]:
