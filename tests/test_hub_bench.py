@@ -155,3 +155,47 @@ def test_the_bench_says_what_a_plain_forward_pass_says(name: str) -> None:
     assert row.ideal_microbits / MICROBITS == pytest.approx(forward, rel=1e-3)
     exact = measure_row(modelled(where, arithmetic="exact", threads=1), STORY, "story", own_bits=True)
     assert exact.model_microbits is not None and exact.model_microbits / MICROBITS == pytest.approx(forward, rel=0.01)
+
+
+def test_the_export_of_the_command_is_a_plain_forward_pass(folder: Path, tmp_path: Path) -> None:
+    """With a memory that saves bits, and in a text that fits into the window."""
+    import json
+
+    import torch
+    import transformers
+    from pages import run_command
+
+    text = SAMPLE.encode()[:30]
+    (tmp_path / "text").write_bytes(text)
+    command = ["bench", tmp_path / "text", "-m", folder, "--float", "--codec", "zstd -19", "-T", "1", "-q"]
+    for extra in ([], ["--no-memory"]):
+        result = run_command(*command, *extra, "--export", f"lm-eval={tmp_path / 'x.json'}")
+        assert result.returncode == 0, result.stderr
+        found = json.loads((tmp_path / "x.json").read_text())["results"]
+        (name,) = [name for name in found if "," not in name]
+        assert name.endswith("--no-memory") == bool(extra)
+        plain = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+        tokens = load_hub(folder, "x", threads=1).tokenize(text)
+        with torch.inference_mode():
+            fed = torch.from_numpy(np.concatenate(([0], tokens[:-1])))[None]
+            rows = plain(input_ids=fed).logits[0].double().log_softmax(-1)
+        forward = -float(rows[range(len(tokens)), tokens].sum()) / math.log(2) / len(text)
+        assert abs(found[name]["bits_per_byte,none"] - forward) < 1e-6
+        assert found[name]["archive_bits_per_byte,none"] > found[name]["bits_per_byte,none"]
+
+
+def test_estimates_run_over_whole_windows_also_when_somebody_watches(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from llmzip.cli.metering import metered
+
+    codec, told = modelled(str(folder), threads=1), []
+    followed = codec.followed(metered(codec.predictor, told.append))
+    alone = estimate_row(codec, LONG, "text")
+
+    def start(self: object, streams: int) -> object:
+        raise AssertionError("token by token")
+
+    monkeypatch.setattr("llmzip.predictors.hub.HubPredictor.settings", lambda self: b"")
+    monkeypatch.setattr("llmzip.predictors.hub.HubPredictor.start", start)
+    assert estimate_row(followed, LONG, "text").ideal_microbits == alone.ideal_microbits and told

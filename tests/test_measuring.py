@@ -158,7 +158,7 @@ def test_watched_payloads_cost_what_evaluating_them_again_says(tiny: ExactPredic
         packed = llmzip_codec.compress(data, tiny, streams=3)
     (frame,) = frames_of(packed)
     if frame.info.token_count:
-        assert ideal_microbits(frame, tiny, known) == ideal_microbits(frame, tiny, {})
+        assert ideal_microbits(frame, data, tiny, known) == ideal_microbits(frame, data, tiny, {})
     with coder.watched_payloads() as known:
         assert llmzip_codec.compress(data, tiny, streams=3) == packed  # watching changes nothing
     assert llmzip_codec.compress(data, tiny, streams=3) == packed

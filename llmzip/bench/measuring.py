@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 from llmzip import coder
@@ -276,7 +277,12 @@ def measure_row(codec: Codec, data: bytes, file: str, *, explain: bool = False, 
     frame_bytes: tuple[tuple[int, int], ...] = ((len(archive), len(data)),)
     if isinstance(codec, Modelled):
         frames = list(frames_of(archive))
-        ideal = sum(ideal_microbits(frame, codec.predictor, payloads) for frame in frames)
+        ends = accumulate(frame.info.original_bytes for frame in frames)
+        pieces = (data[end - frame.info.original_bytes : end] for frame, end in zip(frames, ends, strict=True))
+        ideal = sum(
+            ideal_microbits(frame, piece, codec.predictor, payloads)
+            for frame, piece in zip(frames, pieces, strict=True)
+        )
         frame_bytes = tuple((frame.info.archive_bytes, frame.info.original_bytes) for frame in frames)
         terms = waterfall(archive, data, codec.predictor, payloads) if explain else None
         if own_bits or explain:

@@ -166,18 +166,17 @@ def as_it_wrote(data: bytes, predictor: Predictor) -> Predictor:
     return frames.opener(header, lambda name: predictor)()
 
 
-def ideal_microbits(frame: Frame, predictor: Predictor, known: dict[bytes, int]) -> int:
+def ideal_microbits(frame: Frame, piece: bytes, predictor: Predictor, known: dict[bytes, int]) -> int:
     """What a frame's decisions cost at best; where no model codes it, its payload is what it costs.
 
-    ``known``: by payload, as ``coder.watched_payloads`` collects them; what is not in it is evaluated again, with a
-    ``predictor`` of the archive's settings.
+    ``piece``: what the frame decodes to. ``known``: by payload, as ``coder.watched_payloads`` collects them; what is
+    not in it is evaluated again, with a ``predictor`` of the archive's settings, and put in.
     """
     if not frame.info.token_count:
         return 8 * MICROBITS * frame.info.payload_bytes
-    if frame.payload in known:
-        return known[frame.payload]
-    kind = archive.KIND_NUMBERS[frame.info.kind]
-    if kind == archive.PORTABLE:
-        raise ValueError("what portable frames cost at best is only known while they are coded")
-    tokens = predictor.tokenize(frames.decode_frame(frame, lambda: predictor))
-    return frame_microbits(kind, tokens, predictor, frame.info.streams)
+    if frame.payload not in known:
+        kind = archive.KIND_NUMBERS[frame.info.kind]
+        if kind == archive.PORTABLE:
+            raise ValueError("what portable frames cost at best is only known while they are coded")
+        known[frame.payload] = frame_microbits(kind, predictor.tokenize(piece), predictor, frame.info.streams)
+    return known[frame.payload]

@@ -67,7 +67,7 @@ def _terms(
     payload, model = _BYTE * frame.info.payload_bytes, own or 0
     if not frame.info.token_count:
         return {"model": model, "fallback": payload - model}
-    ideal = ideal_microbits(frame, predictor, known)
+    ideal = ideal_microbits(frame, piece, predictor, known)
     if frame.info.kind == "memory":
         return {"model": model, "memory": ideal - model, "coder": payload - ideal}
     streams, model_predictor, rounded = frame.info.streams, frames.with_model(predictor), ideal

@@ -24,6 +24,7 @@ from llmzip.predictor import (
     PortablePredictor,
     Predictor,
     Score,
+    TaughtPredictor,
     VersionedPredictor,
     WeightedContext,
     WeightedExactContext,
@@ -225,6 +226,29 @@ class _MeteredFloatPredictor(_MeteredModelPredictor):
         return _metered_float(self._float.restored(settings), self._meter)
 
 
+class _MeteredTaughtPredictor(_MeteredFloatPredictor):
+    """What is scored over whole windows must not be run token by token because somebody watches."""
+
+    def __init__(self, predictor: TaughtPredictor, meter: _Meter, passes: int = 1) -> None:
+        super().__init__(predictor, meter, passes)
+        self._taught = predictor
+
+    @property
+    def model_size(self) -> int:
+        return self._taught.model_size
+
+    def frequencies(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        return self._taught.frequencies(logits)
+
+    def weights(self, logits: NDArray[np.float32]) -> NDArray[np.int64]:
+        return self._taught.weights(logits)
+
+    def logits(self, tokens: NDArray[np.int64]) -> Iterator[tuple[slice, slice, NDArray[np.float32]]]:
+        for rows, positions, logits in self._taught.logits(tokens):
+            yield rows, positions, logits
+            self._count(tokens[rows, positions].size)
+
+
 class _MeteredPortablePredictor(_MeteredFloatPredictor):
     def __init__(self, predictor: PortablePredictor, meter: _Meter, passes: int = 1) -> None:
         super().__init__(predictor, meter, passes)
@@ -250,6 +274,8 @@ class _MeteredPortablePredictor(_MeteredFloatPredictor):
 def _metered_float(predictor: FloatPredictor, meter: _Meter, passes: int = 1) -> _MeteredFloatPredictor:
     if isinstance(predictor, PortablePredictor):
         return _MeteredPortablePredictor(predictor, meter, passes)
+    if isinstance(predictor, TaughtPredictor):
+        return _MeteredTaughtPredictor(predictor, meter, passes)
     return _MeteredFloatPredictor(predictor, meter, passes)
 
 
