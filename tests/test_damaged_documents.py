@@ -30,6 +30,8 @@ from llmzip.engine import families, weights
 from llmzip.errors import DocumentError, LlmzipError, ModelError, NotComparableError
 from llmzip.model_folder import CONFIG, INDEX, open_model_folder, read_config
 from llmzip.predictors import Card, embedded_rungs
+from llmzip.predictors.byte_tokenizer import ByteTokenizer, byte_alphabet
+from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 
 MUTATIONS = int(os.environ.get("LLMZIP_MUTATIONS", "150"))
 ROOT = Path(llmzip.__file__).parents[1]
@@ -163,6 +165,17 @@ def read_shape(path: Path) -> Any:
     return weights.read_config(path.parent)
 
 
+def believable_tokenizer(tokenizer: Any) -> None:
+    for data in (b"", b"the cat sat\n", bytes(range(256)), "é <x> \u2581".encode()):
+        tokens = tokenizer.tokenize(data)
+        assert all(0 <= token < tokenizer.size for token in tokens.tolist())
+        assert tokenizer.detokenize(tokens) == data
+
+
+def read_guarded(path: Path) -> Any:
+    return GuardedTokenizer(path.read_text(encoding="utf-8", errors="replace"), 400, str(path))
+
+
 def read_architecture(path: Path) -> Any:
     return families.read_architecture(read_config(path.parent))
 
@@ -218,6 +231,28 @@ PLAIN_CONFIG = {
     },
     "tie_word_embeddings": True,
 }
+CHARACTERS = sorted(byte_alphabet())
+TOKENIZER = {
+    "version": "1.0",
+    "truncation": None,
+    "padding": None,
+    "added_tokens": [
+        {
+            "id": 258, "content": "<x>", "special": False,
+            **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+        }
+    ],
+    "normalizer": {"type": "NFC"},
+    "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    "post_processor": None,
+    "decoder": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    "model": {
+        "type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+        "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+        "vocab": {**{character: token for token, character in enumerate(CHARACTERS)}, "th": 256, "the": 257},
+        "merges": [["t", "h"], ["th", "e"]],
+    },
+}  # fmt: skip
 SHARD = "model.safetensors"
 
 
@@ -267,6 +302,10 @@ READERS = {
     "configuration": Reader(lambda: json_of(RUNG / CONFIG), CONFIG, read_folder, believable_folder),
     "shape": Reader(lambda: json_of(RUNG / CONFIG), CONFIG, read_shape, believable_shape),
     "architecture": Reader(lambda: PLAIN_CONFIG, CONFIG, read_architecture, believable_architecture),
+    "byte tokenizer": Reader(
+        lambda: TOKENIZER | {"added_tokens": []}, "tokenizer.json", ByteTokenizer, believable_tokenizer
+    ),
+    "any tokenizer": Reader(lambda: TOKENIZER, "tokenizer.json", read_guarded, believable_tokenizer),
     "levels": Reader(lambda: json_of(levels.MEASURED), "levels.json", read_levels, lambda report: None),
     "published models": Reader(
         lambda: json_of(Path(known_models.__file__).with_name("published_models.json")),

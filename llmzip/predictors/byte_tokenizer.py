@@ -50,6 +50,8 @@ class ByteTokenizer:
             vocabulary: dict[str, int] = description["model"]["vocab"]
             if not all(0 <= token < _LARGEST_VOCABULARY for token in vocabulary.values()):
                 raise ValueError("token numbers out of range")
+            if len(set(vocabulary.values())) < len(vocabulary):
+                raise ValueError("two tokens have one number")
             if _remove_changes(description):
                 text = json.dumps(description)
             self._tokenizer = tokenizers.Tokenizer.from_str(text)

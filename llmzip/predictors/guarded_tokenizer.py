@@ -59,7 +59,7 @@ class GuardedTokenizer:
         known = [b""] * self.model_size
         own_bytes: dict[int, int] = {}
         for name, token in names.items():
-            if token < self.model_size:
+            if token < self.model_size and not known[token]:  # a second name of one number stands for nothing
                 known[token] = meaning(name)
                 if len(known[token]) == 1 and len(name) == (6 if _BYTE_NAME.fullmatch(name) else 1):
                     own_bytes.setdefault(known[token][0], token)
