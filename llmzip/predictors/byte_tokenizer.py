@@ -7,6 +7,8 @@ are taken out before use. May import ``errors`` and ``memory`` (for the fingerpr
 import hashlib
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +40,23 @@ def byte_alphabet() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
+@contextmanager
+def without_panics(where: str) -> Iterator[None]:
+    """ModelError where the library panics on a tokenizer, which is a BaseException of no class that can be named."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        reason = str(error).split("\n")[0]
+        raise ModelError(f"{where}: the tokenizers library fails on it ({reason}): take the folder again") from None
+
+
 class ByteTokenizer:
     """Loaded from ``tokenizer.json``; ``token_bytes`` is what each token stands for."""
 
     def __init__(self, path: Path) -> None:
+        self._where = str(path)
         try:
             text = path.read_text(encoding="utf-8")
             description = json.loads(text)
@@ -54,11 +69,15 @@ class ByteTokenizer:
                 raise ValueError("two tokens have one number")
             if _remove_changes(description):
                 text = json.dumps(description)
-            self._tokenizer = tokenizers.Tokenizer.from_str(text)
+            with without_panics(str(path)):
+                self._tokenizer = tokenizers.Tokenizer.from_str(text)
+        except ModelError:
+            raise
         except OSError:
             raise ModelError(f"{path} is missing: take the model folder again") from None
         except Exception as error:  # the tokenizers library raises plain Exception
-            raise ModelError(f"{path} is not a tokenizer that can be used ({error}): take the folder again") from None
+            reason = " ".join(str(error).split())[:200]
+            raise ModelError(f"{path} is not a tokenizer that can be used ({reason}): take the folder again") from None
         alphabet = byte_alphabet()
         missing = [byte for character, byte in alphabet.items() if character not in vocabulary]
         if missing:
@@ -85,7 +104,8 @@ class ByteTokenizer:
         for piece in _UNDECODABLE.split(data.decode("utf-8", "surrogateescape")):
             if len(piece) > 1 and not "\udc80" <= piece[0] <= "\udcff":
                 # A batch of one: only batches can leave out where each token stands, which takes half of the time.
-                (encoding,) = self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)
+                with without_panics(self._where):
+                    (encoding,) = self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)
                 pieces.append(np.array(encoding.ids, np.int64))
             elif piece:
                 raw = np.frombuffer(piece.encode("utf-8", "surrogateescape"), np.uint8)

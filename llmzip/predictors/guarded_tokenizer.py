@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llmzip.errors import ModelError
 from llmzip.memory.first_state import add_tokens
-from llmzip.predictors.byte_tokenizer import byte_alphabet, forbid_prefix_space
+from llmzip.predictors.byte_tokenizer import byte_alphabet, forbid_prefix_space, without_panics
 
 BYTES = 256
 LARGEST_VOCABULARY = 1 << 20
@@ -42,15 +42,19 @@ class GuardedTokenizer:
 
         whole: whether the model's tokens without a name have numbers too, as the escapes then come after all of them.
         """
+        self._where = where
         try:
             description = json.loads(text)
             names = _names(description)
             if not names or not all(0 <= token < LARGEST_VOCABULARY for token in names.values()):
                 raise ValueError("token numbers out of range")
             meaning = _meaning(description)
-            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_without_changes(description)))
+            with without_panics(where):
+                self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(_without_changes(description)))
+        except ModelError:
+            raise
         except Exception as error:  # the tokenizers library raises plain Exception
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ModelError(f"{where} is not a tokenizer that can be used ({reason}): take the folder again") from None
         self.stored_bytes = len(text.encode())
         """Of ``tokenizer.json``."""
@@ -108,7 +112,8 @@ class GuardedTokenizer:
 
     def _align(self, text: str, raw: bytes) -> NDArray[np.int64]:
         """The tokens proposed for ``text`` wherever they give its bytes, ``raw``; single bytes elsewhere."""
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        with without_panics(self._where):
+            encoding = self._tokenizer.encode(text, add_special_tokens=False)
         known, size = self.token_bytes, self.model_size
         proposed = [token for token in encoding.ids if token < size and known[token]]
         if b"".join([known[token] for token in proposed]) == raw:
