@@ -121,7 +121,7 @@ def test_the_bench_runs_a_model_as_it_is_told(tmp_path: Path, monkeypatch: pytes
     folder = write_hub_folder(tmp_path / "llama", "llama", extra_width=0)
 
     def arguments(*options: str) -> list[str]:
-        return ["bench", "-m", str(folder), *options, "--codec", "zstd -3", "--json", "-T", "1", str(text)]
+        return ["bench", "-m", str(folder), *options, "--codec=zstd -3", "--measure-memory", "--json", "-T1", str(text)]
 
     def row(output: str, **settings: object) -> int:
         results = json.loads(output)

@@ -64,12 +64,16 @@ def test_every_output_takes_every_name(folder: Path) -> None:
 
 
 def test_what_grew_is_told_by_every_name(folder: Path) -> None:
-    document = json.loads((folder / "b.json").read_bytes())
+    made = run(
+        folder, "bench", "texts", "-m", "adaptive", "--codec", "zstd -3", "--check", "before.json", "--update-baseline"
+    )
+    assert made.returncode == 0, made.stderr
+    document = json.loads((folder / "before.json").read_bytes())
     row = document["codecs"]["zstd -3"]["rows"][NAME]
     row["archive_bytes"] -= 1
     (folder / "smaller.json").write_text(json.dumps(document), encoding="utf-8")
     github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(folder / "grew.md")}
-    found = run(folder, "compare", "smaller.json", "b.json", "--export", "junit=grew.xml", **github)
+    found = run(folder, "compare", "smaller.json", "before.json", "--export", "junit=grew.xml", **github)
     assert found.returncode == 1, found.stderr
     assert b"::error" in found.stderr and b"caf\\udce9" in found.stdout
     assert "caf\\udce9" in (folder / "grew.md").read_text(encoding="utf-8")
