@@ -19,7 +19,7 @@ from llmzip.engine.wide_model import WideModel, WideStreams
 from llmzip.engine.wide_weights import load_wide
 from llmzip.errors import ModelError
 from llmzip.memory import first_state
-from llmzip.predictor import ExactContext, Predictor
+from llmzip.predictor import Predictor, WeightedExactContext
 from llmzip.predictors.escapes import WeightedEscapes
 from llmzip.predictors.guarded_tokenizer import GuardedTokenizer
 from llmzip.predictors.versions import Versioned
@@ -110,7 +110,7 @@ class WidePredictor(Versioned):
             part = slice(first, min(first + step, length))
             yield slice(0, rows), part, streams.logits(self._tokenizer.known(tokens[:, part]))
 
-    def start(self, streams: int) -> ExactContext:
+    def start(self, streams: int) -> WeightedExactContext:
         context = WideStreams(self._model, streams)
         return WeightedEscapes(context, self._tokenizer) if self._tokenizer.has_escapes else context
 
