@@ -169,6 +169,29 @@ def test_types_of_gguf_tensors(kind: str, tmp_path: Path) -> None:
         assert np.abs(here.take(tensor) - expected).max() <= worst * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"])
+def test_blocks_of_256_have_the_shape_of_their_tensor(kind: str, tmp_path: Path) -> None:
+    """The package cannot write these types from numbers, so the blocks are made of ones and zeros by hand."""
+    folder = write_model(tmp_path / "folder", hidden=256, feed_forward=512, model_type="llama", rope_parameters=_ROPE)
+    path, sort = tmp_path / "model.gguf", gguf.GGMLQuantizationType[kind]
+    block, size = gguf.GGML_QUANT_SIZES[sort]
+
+    def add(writer: Any, name: str, tensor: NDArray[np.float32], kind: str) -> None:
+        if tensor.ndim == 1 or tensor.shape[1] % block:
+            writer.add_tensor(name, tensor)
+            return
+        raw = np.zeros((len(tensor), tensor.shape[1] // block * size), np.uint8)
+        raw[:, 0] = 1
+        writer.add_tensor(name, raw, raw_dtype=sort)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("test_checkpoints._add", add)
+        write_gguf(folder, path)
+    there, here = open_checkpoint(folder), open_checkpoint(path)
+    for tensor in here.names:
+        assert here.take(tensor).shape == there.take(tensor).shape and np.isfinite(here.take(tensor)).all()
+
+
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 
 

@@ -18,7 +18,16 @@ from llmzip.engine.families import FAMILIES, SINKS, read_architecture
 from llmzip.engine.rope_scaling import rotary_rule
 from llmzip.engine.tables import cap_table, gelu_table, octave_table
 from llmzip.engine.wide_model import WideModel, WideStreams
-from llmzip.engine.wide_weights import INPUT_LIMIT, SUM_LIMIT, WideWeights, load_wide, quantised
+from llmzip.engine.wide_weights import (
+    INPUT_LIMIT,
+    MATRIX_LIMIT,
+    NORM_LIMIT,
+    OTHER_LIMIT,
+    SUM_LIMIT,
+    WideWeights,
+    load_wide,
+    quantised,
+)
 from llmzip.errors import ModelError
 
 CONFIG: dict[str, Any] = {
@@ -116,7 +125,7 @@ def test_the_tables_are_right() -> None:
     assert wide_ops.capped(np.float32([-3e38, 0, 3e38]), 30.0).tolist() == [-30, 0, 30]
 
 
-@given(st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([1e-8, 1.0, 1e4]), st.booleans())
+@given(st.integers(0, 2**32), st.integers(1, 3000), st.sampled_from([1e-8, 1.0, 100.0]), st.booleans())
 def test_no_sum_of_products_leaves_int32(seed: int, inputs: int, size: float, flat: bool) -> None:
     rng = np.random.default_rng(seed)
     matrix = np.full((3, inputs), size) if flat else rng.standard_normal((3, inputs)) * size
@@ -172,8 +181,8 @@ def test_no_sink_is_farther_away_than_the_model_knows() -> None:
     assert np.abs(np.log(seen[40] / seen[59])).max() < 0.05  # the same tokens at the same distances, turned anew
 
 
-def random_weights(*, context: int = 1024, **config: object) -> WideWeights:
-    """A Llama without transformers."""
+def random_weights(*, context: int = 1024, limit: bool = False, **config: object) -> WideWeights:
+    """A Llama without transformers; limit: with weights as large as they may be."""
     architecture, folding = read_architecture(CONFIG | config, context=context)
     rng = np.random.default_rng(1)
     names: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (300, 64), "model.norm.weight": (64,)}
@@ -187,7 +196,84 @@ def random_weights(*, context: int = 1024, **config: object) -> WideWeights:
         name: (rng.standard_normal(size) * (1.5 / size[-1] ** 0.5 if len(size) > 1 else 1)).astype(np.float32)
         for name, size in names.items()
     }
+    if limit:
+        for name, tensor in tensors.items():
+            most = NORM_LIMIT if "norm" in name else OTHER_LIMIT if "embed" in name else MATRIX_LIMIT
+            tensors[name] = np.copysign(np.float32(most), tensor)
+        tensors["lm_head.weight"] = np.copysign(np.float32(MATRIX_LIMIT), tensors["model.embed_tokens.weight"])
     return load_wide(architecture, folding, tensors.__getitem__, tensors)
+
+
+PINNED: dict[str, tuple[dict[str, Any], str]] = {
+    "llama": ({"num_key_value_heads": 2, "max_position_embeddings": 40}, "cd98e9cab1a3c0dc"),
+    "qwen2": ({"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 2}, "9690acbae12870e7"),
+    "gemma2": (
+        {"sliding_window": 9, "attn_logit_softcapping": 3.0, "final_logit_softcapping": 2.0, "num_hidden_layers": 2},
+        "fb94b44a6912b54f",
+    ),
+    "qwen3": (
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32}},
+        "5a7a99167feec5ab",
+    ),
+    "olmo2": ({"rope_scaling": {"rope_type": "linear", "factor": 4.0}}, "9c6dd8c7d7d62269"),
+    "stablelm": ({"partial_rotary_factor": 0.5, "layer_norm_eps": 1e-5}, "3c3aef2b17d0ba71"),
+    "smollm3": ({"no_rope_layer_interval": 2}, "d7914ffd96225324"),
+    "granite": ({"embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 0.5}, "8dc49b05a3e87d62"),
+}
+"""model_type -> what its config says besides, and a digest of what any implementation must give."""
+
+
+@pytest.mark.parametrize("kind", PINNED)
+def test_the_arithmetic_is_the_same_for_ever(kind: str) -> None:
+    """Archives rest on these bits, and a faster engine is held to them. The weights are made of whole numbers."""
+    change, expected = PINNED[kind]
+    architecture, folding = read_architecture(CONFIG | {"model_type": kind} | change, context=16)
+    a = architecture
+    heads, groups = a.heads * a.head_dim, a.key_value_heads * a.head_dim
+    whole = a.query_key_norm == "whole"
+    sizes: dict[str, tuple[int, ...]] = {
+        "embed_tokens": (300, 64),
+        "q_proj": (heads, 64),
+        "k_proj": (groups, 64),
+        "v_proj": (groups, 64),
+        "o_proj": (64, heads),
+        "gate_proj": (96, 64),
+        "up_proj": (96, 64),
+        "down_proj": (64, 96),
+        "q_norm": (heads if whole else a.head_dim,),
+        "k_norm": (groups if whole else a.head_dim,),
+    }
+
+    class Names:
+        def __contains__(self, name: str) -> bool:
+            is_shift = name.endswith("norm.bias") and kind == "stablelm"
+            is_bias = name.endswith(("q_proj.bias", "k_proj.bias", "v_proj.bias")) and kind in ("qwen2", "stablelm")
+            return "lm_head" not in name and (name.endswith("weight") or is_bias or is_shift)
+
+    def take(name: str) -> np.ndarray:
+        part, suffix = name.split(".")[-2:]
+        size = sizes.get(part, (64,))
+        size = size if suffix == "weight" else size[:1]
+        numbers = np.arange(int(np.prod(size)), dtype=np.uint64) + np.uint64(sum(name.encode()))
+        numbers = (numbers * np.uint64(2654435761) >> np.uint64(7)) % np.uint64(2001)
+        values = (numbers.astype(np.float32) - np.float32(1000)) / np.float32(1024)
+        return (values * np.float32(0.25) if len(size) > 1 else values + np.float32(0.5)).reshape(size)
+
+    streams = WideStreams(WideModel(load_wide(architecture, folding, take, Names())), 2)  # type: ignore[arg-type]
+    tokens = np.arange(2 * 70).reshape(2, 70) * 7 % 300
+    hasher = hashlib.sha256(np.stack(streams.intervals(tokens)).astype("<i8").tobytes())
+    hasher.update(streams.next_weights().astype("<i8").tobytes())
+    assert hasher.hexdigest()[:16] == expected
+
+
+@pytest.mark.parametrize("kind", ["llama", "granite"])
+def test_the_largest_weights_that_are_taken_overflow_nothing(kind: str) -> None:
+    """Warnings are errors; a number that is none would be one of the warnings."""
+    made = random_weights(model_type=kind, num_hidden_layers=2, limit=True, attention_multiplier=16.0)
+    model = WideModel(made)
+    tokens = np.random.default_rng(2).integers(0, 300, (2, 90))
+    assert (WideStreams(model, 2).intervals(tokens)[1] >= 1).all()
+    assert np.isfinite(WideStreams(model, 2).logits(tokens)).all()
 
 
 def test_the_rule_for_windows() -> None:

@@ -278,12 +278,11 @@ def _rotated_layers(config: Mapping[str, Any], family: Family, count: int) -> li
 
 
 def _attention_scale(config: Mapping[str, Any], family: Family, dim: int) -> float:
-    if "multipliers" in family.may:
-        return _factor(config, "attention_multiplier")
     scalar = config.get("query_pre_attn_scalar") if "query scalar" in family.may else None
-    scale = 1.0 / math.sqrt(float(scalar or dim))
+    stated = "multipliers" in family.may
+    scale = _factor(config, "attention_multiplier") if stated else 1.0 / math.sqrt(float(scalar or dim))
     if not 1e-4 <= scale <= 16:
-        raise ValueError(f"query_pre_attn_scalar is {scalar}")
+        raise ValueError(f"the factor of attention is {scale}")
     return scale
 
 

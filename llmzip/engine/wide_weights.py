@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.engine.families import Architecture, Folding
-from llmzip.engine.weights import MAGNITUDE_LIMIT, SMALLEST_PEAK, WEIGHT_LIMIT
+from llmzip.engine.weights import SMALLEST_PEAK, WEIGHT_LIMIT
 from llmzip.errors import ModelError
 
 WIDE_VERSION = 2
@@ -23,6 +23,11 @@ INPUT_LIMIT = 32639
 
 SUM_LIMIT = (1 << 31) - 1
 """No sum of products is larger, so int32 holds it."""
+
+MATRIX_LIMIT, NORM_LIMIT, OTHER_LIMIT = 512.0, 4096.0, float(1 << 17)
+"""Of weights of matrices, of norms, and of biases and embeddings. Inputs are at most 2^17 wide, so a norm gives less
+than 2^20, a product less than 2^46, gate * up 2^92, a step of the residual stream 2^118, and 1,024 layers never reach
+2^128: no float32 overflows whatever the weights. Trained models stay far below."""
 
 Take = Callable[[str], NDArray[np.float32]]
 """A tensor by its name in Hugging Face's Llama."""
@@ -82,9 +87,9 @@ class WideWeights:
 
 def quantised(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> Matrix:
     """Rows to integers: scale = peak / 127, integer = rint(weight / scale); and the limit that int32 leaves inputs."""
-    check_magnitude(matrix)
+    check_magnitude(matrix, MATRIX_LIMIT)
     if bias is not None:
-        check_magnitude(bias)
+        check_magnitude(bias, OTHER_LIMIT)
     integers = np.empty(matrix.shape, np.int8)
     scale = np.empty(len(matrix), np.float32)
     largest = 1
@@ -98,10 +103,10 @@ def quantised(matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = No
     return Matrix(integers, scale, bias, min(INPUT_LIMIT, SUM_LIMIT // largest))
 
 
-def check_magnitude(values: NDArray[np.float32]) -> None:
-    """ModelError where something is beyond 2^17 or no number."""
-    if not np.abs(values).max(initial=0) <= MAGNITUDE_LIMIT:  # written so that NaN fails too
-        raise ModelError(f"weights or biases reach beyond {MAGNITUDE_LIMIT:.0f}: this checkpoint is broken")
+def check_magnitude(values: NDArray[np.float32], limit: float) -> None:
+    """ModelError where something is beyond the limit or no number."""
+    if not np.abs(values).max(initial=0) <= limit:  # written so that NaN fails too
+        raise ModelError(f"weights or biases reach beyond {limit:.0f}: this checkpoint is broken")
 
 
 def load_wide(architecture: Architecture, folding: Folding, take: Take, names: Container[str]) -> WideWeights:
@@ -123,7 +128,6 @@ class _Loader:
         layers = tuple(self._layer(f"model.layers.{index}.") for index in range(len(a.layers)))
         own, shared = "lm_head.weight", "model.embed_tokens.weight"
         stored = self._tensor(shared if shared in self._names else own, a.vocabulary_size, a.hidden_size)
-        check_magnitude(stored)
         untied = own in self._names and not (self._folding.tied and shared in self._names)
         output = self._tensor(own, a.vocabulary_size, a.hidden_size) if untied else stored
         head = quantised(output, self._bias(["lm_head"], [a.vocabulary_size]))
@@ -133,7 +137,7 @@ class _Loader:
             head = replace(head, scale=head.scale / divisor, bias=bias)
         last = self._norm("model.norm", a.hidden_size)
         embedding = stored * np.float32(self._folding.embedding) if self._folding.embedding != 1.0 else stored
-        check_magnitude(embedding)
+        check_magnitude(embedding, OTHER_LIMIT)
         return WideWeights(a, embedding, layers, last, head, _digest(a, embedding, layers, last, head))
 
     def _layer(self, prefix: str) -> WideLayer:
@@ -181,7 +185,11 @@ class _Loader:
         weights, shift = self._tensor(name + ".weight", size), name + ".bias"
         if self._folding.norm_offset:
             weights = weights + np.float32(self._folding.norm_offset)
-        return Norm(weights, self._tensor(shift, size) if shift in self._names else None)
+        norm = Norm(weights, self._tensor(shift, size) if shift in self._names else None)
+        check_magnitude(norm.weights, NORM_LIMIT)
+        if norm.shift is not None:
+            check_magnitude(norm.shift, OTHER_LIMIT)
+        return norm
 
     def _bias(self, names: list[str], sizes: list[int]) -> NDArray[np.float32] | None:
         names = [name + ".bias" for name in names]
@@ -196,7 +204,6 @@ class _Loader:
         tensor = self._take(name)
         if tensor.shape != size:
             raise ModelError(f"tensor {name} is {tensor.shape}, config.json says {size}: they do not belong together")
-        check_magnitude(tensor)
         return tensor
 
 
