@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,3 +183,68 @@ def terminal() -> "Terminal":
     from commands import Terminal
 
     return Terminal()
+
+
+class FixedFloatPredictor(CountingPredictor):
+    """To the codec a predictor whose arithmetic rounds."""
+
+    name = "float/count"
+    most_streams = 256
+
+    def description(self) -> dict[str, str | int]:
+        return {}
+
+    def settings(self) -> bytes:
+        return b"these are settings"
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "FixedFloatPredictor":
+        return self
+
+    def restored(self, settings: bytes) -> "FixedFloatPredictor":
+        return self
+
+
+class NoisyPredictor(CountingPredictor):
+    """Logits from counts of bytes, each machine's a little different."""
+
+    most_streams = 256
+    grid_version = 2
+
+    def __init__(self, noise: float = 0.0, seed: int = 0, tolerance: float = 2.0**-12) -> None:
+        self.tolerance, self._noise, self._rng = tolerance, noise, np.random.default_rng(seed)
+
+    def description(self) -> dict[str, str | int]:
+        return {}
+
+    def settings(self) -> bytes:
+        return b""
+
+    def fitted(self, original_bytes: int, streams: int | None) -> "NoisyPredictor":
+        return self
+
+    def restored(self, settings: bytes) -> "NoisyPredictor":
+        return self
+
+    def start_logits(self, streams: int) -> "NoisyLogits":
+        return NoisyLogits(self, self.start(streams))
+
+    def teach(self, tokens: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
+        context = self.start_logits(len(tokens))
+        for position, column in enumerate(tokens.T):
+            yield slice(0, len(tokens)), slice(position, position + 1), context.next_logits()[:, None]
+            context.append(column)
+
+    def disturbed(self, logits: np.ndarray) -> np.ndarray:
+        noise = self._noise * self._rng.choice((-1.0, 1.0, 0.3), logits.shape)  # as bad as allowed, mostly
+        return logits + noise.astype(np.float32)
+
+
+class NoisyLogits:
+    def __init__(self, predictor: NoisyPredictor, context: CountingContext) -> None:
+        self._predictor, self._context = predictor, context
+
+    def next_logits(self) -> np.ndarray:
+        return self._predictor.disturbed(4 * np.log(self._context.next_frequencies()).astype(np.float32))
+
+    def append(self, tokens: np.ndarray) -> None:
+        self._context.append(tokens)

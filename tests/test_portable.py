@@ -4,64 +4,17 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CountingContext, CountingPredictor
+from conftest import CountingPredictor, NoisyPredictor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmzip import archive, frames, portable
 from llmzip.errors import ArchiveError, PredictorMismatchError
 from llmzip.predictor import FREQUENCY_TOTAL, PortablePredictor
-
-
-class NoisyPredictor(CountingPredictor):
-    """Logits from counts of bytes, each machine's a little different."""
-
-    most_streams = 256
-    grid_version = 2
-
-    def __init__(self, noise: float = 0.0, seed: int = 0, tolerance: float = 2.0**-12) -> None:
-        self.tolerance, self._noise, self._rng = tolerance, noise, np.random.default_rng(seed)
-
-    def description(self) -> dict[str, str | int]:
-        return {}
-
-    def settings(self) -> bytes:
-        return b""
-
-    def fitted(self, original_bytes: int, streams: int | None) -> "NoisyPredictor":
-        return self
-
-    def restored(self, settings: bytes) -> "NoisyPredictor":
-        return self
-
-    def start_logits(self, streams: int) -> "NoisyLogits":
-        return NoisyLogits(self, self.start(streams))
-
-    def teach(self, tokens: np.ndarray) -> Iterator[tuple[slice, slice, np.ndarray]]:
-        context = self.start_logits(len(tokens))
-        for position, column in enumerate(tokens.T):
-            yield slice(0, len(tokens)), slice(position, position + 1), context.next_logits()[:, None]
-            context.append(column)
-
-    def disturbed(self, logits: np.ndarray) -> np.ndarray:
-        noise = self._noise * self._rng.choice((-1.0, 1.0, 0.3), logits.shape)  # as bad as allowed, mostly
-        return logits + noise.astype(np.float32)
-
-
-class NoisyLogits:
-    def __init__(self, predictor: NoisyPredictor, context: CountingContext) -> None:
-        self._predictor, self._context = predictor, context
-
-    def next_logits(self) -> np.ndarray:
-        return self._predictor.disturbed(4 * np.log(self._context.next_frequencies()).astype(np.float32))
-
-    def append(self, tokens: np.ndarray) -> None:
-        self._context.append(tokens)
 
 
 def frame_of(data: bytes, predictor: PortablePredictor, streams: int) -> archive.Frame:

@@ -15,7 +15,6 @@ from llmzip.frames.choice import (
     intervals,
     plain_frame,
     token_frame,
-    zstd_frame,
 )
 from llmzip.frames.coding import (
     STREAM_TOKENS,
@@ -60,6 +59,5 @@ __all__ = [
     "token_frame",
     "token_intervals",
     "with_model",
-    "zstd_frame",
     "zstd_payload",
 ]

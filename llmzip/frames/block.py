@@ -9,7 +9,8 @@ from functools import partial
 from llmzip import archive
 from llmzip.archive import Frame
 from llmzip.blocks import cut
-from llmzip.frames.choice import plain_frame, zstd_frame
+from llmzip.frames.choice import plain_frame
+from llmzip.frames.look import is_hopeless, is_noise
 from llmzip.parallel import in_order
 from llmzip.predictor import ModelPredictor, Predictor
 
@@ -22,6 +23,9 @@ SMALL_FRAME_BYTES = 1 << 16
 FRAMES_AT_ONCE = 8
 """At most so many frames are coded by memory alone at the same time: each takes up to 100 MB."""
 
+_INDEX_BYTES = 21
+"""Of an index at most, beside the sizes of its frames."""
+
 Encode = Callable[[bytes, int], Frame | None]
 """From a piece of text and the bytes that a frame must stay below to a frame of tokens, or None."""
 
@@ -32,11 +36,13 @@ def frames_at_once(predictor: Predictor) -> int:
 
 
 def frames_of_block(block: bytes, predictor: Predictor, encode: Encode, frame_bytes: int) -> list[Frame]:
-    """A model, zstd or stored frame for each piece, or one zstd frame of the block if that is smaller."""
+    """A model, zstd or stored frame for each piece, or one frame without a model for all of it, if that is smaller."""
+    if is_noise(block):
+        return [archive.new_frame(archive.STORED, block, block)]
     pieces = list(cut(block, frame_bytes))
     if len(pieces) == 1:
         return _frames_of_piece(block, encode)
-    tasks: list[Callable[[], list[Frame]]] = [lambda: [zstd_frame(block)]]
+    tasks: list[Callable[[], list[Frame]]] = [lambda: [plain_frame(block)]]
     tasks += [partial(_frames_of_piece, piece, encode) for piece in pieces]
     # A model uses the threads itself; frames without one are coded side by side.
     at_once = 1 if isinstance(predictor, ModelPredictor) else frames_at_once(predictor)
@@ -47,8 +53,9 @@ def frames_of_block(block: bytes, predictor: Predictor, encode: Encode, frame_by
 def _frames_of_piece(piece: bytes, encode: Encode) -> list[Frame]:
     """One frame, or several small ones where the model does not suit all of the piece: files change their language."""
     plain = plain_frame(piece)
-    modelled = encode(piece, plain.info.archive_bytes)
-    if modelled is not None and modelled.info.archive_bytes < plain.info.archive_bytes:
+    plain_bytes = plain.info.archive_bytes
+    modelled = None if is_hopeless(piece, plain_bytes) else encode(piece, plain_bytes)
+    if modelled is not None and modelled.info.archive_bytes < plain_bytes:
         return [modelled]
     if len(piece) <= SMALL_FRAME_BYTES:
         return [plain]
@@ -57,5 +64,5 @@ def _frames_of_piece(piece: bytes, encode: Encode) -> list[Frame]:
 
 
 def _archive_bytes(frames: list[Frame]) -> int:
-    """What frames take of an archive with many, the index included."""
-    return sum(archive.indexed_bytes(frame.info) for frame in frames)
+    """What frames take of an archive, with their places in an index, and with an index if they need one."""
+    return sum(archive.indexed_bytes(frame.info) for frame in frames) + _INDEX_BYTES * (len(frames) > 1)

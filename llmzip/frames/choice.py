@@ -18,6 +18,7 @@ from llmzip.frames.coding import (
     streams_for,
     with_model,
 )
+from llmzip.frames.look import pilot_fails
 from llmzip.frames.memory import MemoryCoding, ModelAndMemoryCoding, memory_intervals
 from llmzip.frames.plain import StoredCoding, ZstdCoding, zstd_payload
 from llmzip.frames.portable import PortableCoding
@@ -57,12 +58,9 @@ def choose_kind(predictor: Predictor, token_count: int, *, memory: bool) -> int 
 
 def plain_frame(data: bytes) -> Frame:
     """The smaller of stored and zstd."""
-    return min(archive.new_frame(archive.STORED, data, data), zstd_frame(data), key=_size)
-
-
-def zstd_frame(data: bytes) -> Frame:
-    """The zstd frame of up to 16 MiB."""
-    return archive.new_frame(archive.ZSTD, data, zstd_payload(data))
+    stored = archive.new_frame(archive.STORED, data, data)
+    zstd = archive.new_frame(archive.ZSTD, data, zstd_payload(data))
+    return min(stored, zstd, key=_size)
 
 
 def token_frame(
@@ -88,6 +86,8 @@ def token_frame(
     if kind is None:
         return None
     piece = Piece(data, tokens, streams_for(predictor, len(tokens), streams=streams, stream_tokens=stream_tokens))
+    if pilot_fails(piece, CODINGS[kind], predictor):
+        return None
     limit = Limit(limit_bytes)
 
     def encode(kind: int) -> Frame | None:
