@@ -48,7 +48,7 @@ def bound(data: bytes, predictor: Predictor) -> int:
     for start in range(0, len(data), blocks.BLOCK_BYTES):
         part = data[start : start + blocks.BLOCK_BYTES]
         plain_bytes += 25 + (len(part) if look.is_noise(part) else min(len(part), len(frames.zstd_payload(part))))
-    return header_bytes + plain_bytes + 24 * (len(data) > blocks.BLOCK_BYTES)
+    return header_bytes + plain_bytes + 24 * (not 0 < len(data) <= blocks.BLOCK_BYTES)
 
 
 def mixtures() -> dict[str, bytes]:
