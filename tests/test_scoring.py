@@ -7,7 +7,7 @@ import pytest
 from conftest import SAMPLE, CountingPredictor
 from numpy.typing import NDArray
 
-from llmzip import archive, frames
+from llmzip import archive, frames, scoring
 from llmzip.coder import IdealBits
 from llmzip.errors import ModelError
 from llmzip.predictor import FREQUENCY_TOTAL, LogitPredictor
@@ -146,3 +146,12 @@ def test_float_models_by_passes_are_what_steps_code(tmp_path: Path, kind: int, t
     for _, own in frames.intervals(kind, tokens, predictor, 3):
         bits.add(own)
     assert frame_microbits(kind, tokens, predictor, 3) == pytest.approx(bits.microbits, rel=1e-5)
+
+
+def test_what_an_escape_costs_is_one_number() -> None:
+    """It stands in four modules, since compiled and lazily imported ones cannot share it."""
+    from llmzip.predictors import escapes, float_tables, hub
+
+    assert scoring.ESCAPE_BITS == -np.log2(escapes.ESCAPE_SHARE / FREQUENCY_TOTAL)
+    assert float_tables.ESCAPE_SHARE == escapes.ESCAPE_SHARE and float_tables.TOTAL == FREQUENCY_TOTAL
+    assert hub._ESCAPE_NATS == pytest.approx(scoring.ESCAPE_BITS * np.log(2), rel=1e-15)
