@@ -153,13 +153,20 @@ def own_bits(predictor: Predictor, data: bytes) -> tuple[NDArray[np.int64], NDAr
     return np.concatenate(ends), np.concatenate([np.zeros(0), *(block.bits for block in blocks)])
 
 
+def each_distribution(
+    table: NDArray[np.int64], predictor: ModelPredictor, measure: "Figures"
+) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+    """``measure`` of the logits before each of [streams, n] tokens: rows, positions, figures [rows, positions, k]."""
+    yield from _figures(table, _fitted(predictor, table.size, len(table)), measure)
+
+
 def stream_bits(tokens: NDArray[np.int64], predictor: ModelPredictor, streams: int) -> float:
     """The model's own bits of tokens that stand in the streams of a frame, each of which begins without a past."""
     predictor = _fitted(predictor, len(tokens), streams)
     table, lengths = dealt(tokens, streams), np.diff(stream_bounds(len(tokens), streams))
     columns = np.arange(table.shape[1])
     total = 0.0
-    for rows, positions, figures in _figures(table, predictor, _costs):
+    for rows, positions, figures in _figures(table, predictor, token_costs):
         counts = columns[positions][None] < lengths[rows][:, None]
         total += float(figures[:, :, 0][counts].sum())
     return total
@@ -221,7 +228,7 @@ def _figures(
         yield rows, positions, np.concatenate(found).reshape(*some.shape[:2], -1)
 
 
-def _costs(logits: NDArray[np.float64], tokens: NDArray[np.int64], model_size: int) -> NDArray[np.float64]:
+def token_costs(logits: NDArray[np.float64], tokens: NDArray[np.int64], model_size: int) -> NDArray[np.float64]:
     """[n, 1]: -log2 p of each token."""
     largest = logits.max(1, keepdims=True)
     total = largest[:, 0] + np.log(np.exp(logits - largest).sum(1))

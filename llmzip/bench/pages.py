@@ -43,8 +43,12 @@ def fill(template: str, /, **values: Any) -> str:
     )
     script = (_TEMPLATES / f"{template}.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    style = (_TEMPLATES / "page.css").read_text(encoding="utf-8")
-    return environment.get_template(f"{template}.html").render(values, script=script, digest=digest, style=style)
+    return environment.get_template(f"{template}.html").render(values, script=script, digest=digest, style=style())
+
+
+def style() -> str:
+    """The style of all pages."""
+    return (_TEMPLATES / "page.css").read_text(encoding="utf-8")
 
 
 def data_block(value: Any) -> str:

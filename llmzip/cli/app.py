@@ -7,7 +7,20 @@ import typer
 from typer.core import TyperGroup
 
 from llmzip.archive import FORMAT_VERSION
-from llmzip.cli import account, bench, compare, compress, corpora, decompress, export, heatmap, info, models
+from llmzip.cli import (
+    account,
+    bench,
+    compare,
+    compress,
+    corpora,
+    decompress,
+    dream,
+    export,
+    heatmap,
+    info,
+    models,
+    probe,
+)
 from llmzip.cli.command import Command
 from llmzip.cli.habits import with_command
 from llmzip.cli.messages import complain
@@ -84,4 +97,7 @@ app.command(cls=Command, short_help="Measure models and classical codecs.")(benc
 app.command(cls=Command, short_help="Compare two results of bench.")(compare.compare)
 app.command(cls=Command, short_help="Show what models cost, and what training amounts to.")(account.account)
 app.command(cls=Command, short_help="Colour a text by what each token costs.")(heatmap.heatmap)
+app.command(cls=Command, short_help="Decode random bits into text.")(dream.sample)
+app.command(cls=Command, short_help="Draw the curve from dream to lossless.")(dream.rate)
+app.add_typer(probe.app, name="probe", short_help="Measure what a model knows, in bits.")
 app.add_typer(corpora.app, name="corpora", short_help="List and fetch public corpora.")

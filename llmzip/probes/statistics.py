@@ -34,7 +34,7 @@ def wilson(successes: int, trials: int) -> Interval:
     share, weight = successes / trials, Z95**2 / trials
     centre = (share + weight / 2) / (1 + weight)
     half = Z95 / (1 + weight) * math.sqrt(share * (1 - share) / trials + weight / (4 * trials))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
