@@ -1,6 +1,6 @@
 """A finding as something to look at: its plots as SVG, and a page of one file that needs no network.
 
-Measures nothing. Needs the extra ``report``. May import ``bench.charts``, ``bench.drawing`` and ``bench.pages``; ``cli`` imports it.
+Measures nothing. Needs the extra ``report``. May import charts, drawing and pages of ``bench``; ``cli`` imports it.
 """
 
 import re
