@@ -141,6 +141,8 @@ def test_commands_run_on_their_demonstrations(tmp_path: Path) -> None:
         ["probe", "scaling", "--draws", "50"],
         ["probe", "calibration", "nano"],
         ["probe", "preference", "nano"],
+        ["probe", "memory", "nano"],
+        ["probe", "tuned", "small"],
         ["rate", "nano", "--limit", "200"],
     ):
         result = run_command(*words, "--json")

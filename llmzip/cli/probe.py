@@ -1,6 +1,8 @@
 """``llmzip probe NAME``: what a model knows, as measurements in bits. Only ``cli`` imports it."""
 
+import os
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -87,3 +89,83 @@ def preference(
     other = None if reference is None else model_named(reference, offline=offline)
     work = partial(measure, model_named(model, offline=offline), data, name, reference=other)
     show(work, inputs=[file, model], as_json=as_json, html=html, svg=svg, force=force)
+
+
+Folder = Annotated[str | None, typer.Option(metavar="FOLDER", help="Texts with a label, a file each.")]
+
+
+@app.command(cls=Command, short_help="Is a text memorised or generated?")
+def memory(
+    model: Model,
+    file: Text = None,
+    reference: Reference = None,
+    members: Folder = None,
+    others: Folder = None,
+    canaries: Annotated[
+        str | None, typer.Option(metavar="FILE", help='JSON lines with "prompt", "secret" and "others".')
+    ] = None,
+    seed: Seed = 0,
+    offline: Offline = False,
+    as_json: Json = False,
+    html: Page = None,
+    svg: Picture = None,
+    force: Force = False,
+) -> None:
+    """Map FILE by zstd's bits over the model's, and say how likely the model is to write it out of itself."""
+    from llmzip.probes.memory import measure
+
+    name, data = read_file(file, "text.txt")
+    work = partial(
+        measure,
+        model_named(model, offline=offline),
+        data,
+        name,
+        reference=None if reference is None else model_named(reference, offline=offline),
+        members=_texts(members),
+        others=_texts(others),
+        canaries=b"" if canaries is None else read_file(canaries, "")[1],
+        seed=seed,
+    )
+    show(work, inputs=[file, model, canaries], as_json=as_json, html=html, svg=svg, force=force)
+
+
+def _texts(folder: str | None) -> list[bytes]:
+    if folder is None:
+        return []
+    from llmzip.sources import find_sources, read_regular
+
+    found = find_sources([folder])
+    found.check()
+    return [text for path in found.files if (text := read_regular(path))]
+
+
+@app.command(cls=Command, short_help="What did tuning change?")
+def tuned(
+    model: Model,
+    file: Text = None,
+    base: Annotated[str, typer.Option(metavar="MODEL", help="What it was tuned from.")] = "nano",
+    before: Annotated[str, typer.Option(metavar="TEXT", help="Of a template: what stands before the text.")] = "",
+    after: Annotated[str, typer.Option(metavar="TEXT", help="Of a template: what stands after the text.")] = "",
+    seed: Seed = 0,
+    offline: Offline = False,
+    as_json: Json = False,
+    html: Page = None,
+    svg: Picture = None,
+    force: Force = False,
+) -> None:
+    """Compare a tuned model with its base on FILE, or on each file of a folder, in bits per byte of the same bytes."""
+    from llmzip.probes.tuned import measure
+
+    if file is not None and os.path.isdir(file):
+        from llmzip.bench.kinds import kind_of
+        from llmzip.sources import find_sources, read_regular
+
+        found = find_sources([file])
+        found.check()
+        texts = {path.relative_to(file).as_posix(): read_regular(path) for path in found.files}
+        kinds = {path.relative_to(file).as_posix(): kind_of(path, [Path(file)]) for path in found.files}
+    else:
+        texts, kinds = dict([read_file(file, "text.txt")]), {}
+    models = (model_named(base, offline=offline), model_named(model, offline=offline))
+    work = partial(measure, *models, texts, kinds=kinds, before=before.encode(), after=after.encode(), seed=seed)
+    show(work, inputs=[file, model, base], as_json=as_json, html=html, svg=svg, force=force)
