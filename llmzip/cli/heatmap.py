@@ -10,6 +10,7 @@ import typer
 from llmzip.cli.files import open_source, open_target, size_bytes
 from llmzip.cli.messages import STANDARD, counted, say, say_left_out, shown, title
 from llmzip.cli.options import (
+    Context,
     Device,
     Dtype,
     Exact,
@@ -72,6 +73,7 @@ def heatmap(
     device: Device = None,
     dtype: Dtype = None,
     offline: Offline = False,
+    context: Context = None,
     threads: Threads = 0,
 ) -> None:
     """Colour every token of FILE (- for standard input) by the bits that it costs under a model.
@@ -97,7 +99,13 @@ def heatmap(
             size, wanted = size_bytes(source), limit or LIMIT_BYTES
             data = source.read(wanted + LONGEST_CHARACTER)  # a pipe may have no end
         predictor = load_predictor(
-            model or DEFAULT_RUNG, threads=threads, arithmetic=arithmetic, dtype=dtype, device=device, offline=offline
+            model or DEFAULT_RUNG,
+            threads=threads,
+            arithmetic=arithmetic,
+            dtype=dtype,
+            device=device,
+            offline=offline,
+            context=context,
         )
         if model is not None:
             say_left_out(model)

@@ -161,7 +161,9 @@ def _refuse_float_options(name: str, dtype: str | None, device: str | None) -> N
 
 def _refuse_context(name: str, context: int | None) -> None:
     if context is not None:
-        raise UsageError(f"--context is for models that run in exact arithmetic, version 2, and {name!r} does not")
+        raise UsageError(
+            f"--context is for models that run in exact arithmetic, version 2, and {name!r} does not: leave it out"
+        )
 
 
 def find_parts(name: str, *, offline: bool = False) -> tuple[Path, Path | None]:
@@ -225,4 +227,4 @@ def find_model_folder(name: str, *, offline: bool = False) -> Path:
         return Path(name)
     if name and (os.path.exists(name) or is_hub_name(name)):
         return find_folder(name, offline=offline)
-    raise ModelError(f"{name!r} is neither an embedded model ({_known()}) nor a folder: check -m")
+    raise ModelError(f"{name!r} is neither an embedded model ({_known()}), a folder nor a GGUF file: check -m")
