@@ -8,7 +8,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +27,8 @@ def usable_cores() -> int:
 def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once: int) -> Iterator[Result]:
     """``function`` of every item, in the order of the items, ``at_once`` of them at the same time.
 
-    Items are taken late: never more than twice ``at_once`` are at work or wait for one before them.
+    Items are taken late: never more than twice ``at_once`` are at work or wait for one before them. Where the system
+    gives no threads, it goes on without.
     """
     if at_once <= 1:
         yield from map(function, items)
@@ -37,12 +41,27 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once:
             for item in items:
                 if len(waiting) == 2 * at_once:
                     yield waiting.popleft().result()
-                waiting.append(pool.submit(function, item))
+                waiting.append(begun(pool, function, item))
             while waiting:
                 yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def begun(pool: "Executor", function: Callable[[Item], Result], item: Item) -> "Future[Result]":
+    """The work given to the pool, or done here where the system gives no thread."""
+    from concurrent.futures import Future
+
+    try:
+        return pool.submit(function, item)
+    except RuntimeError:
+        done: Future[Result] = Future()
+        try:
+            done.set_result(function(item))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
@@ -51,7 +70,11 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
 
     iterator = iter(items)
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(lambda: list(islice(iterator, 1)))
+        try:
+            following = pool.submit(lambda: list(islice(iterator, 1)))
+        except RuntimeError:  # the system gives no thread
+            yield from iterator
+            return
         while found := following.result():
             following = pool.submit(lambda: list(islice(iterator, 1)))
             yield found[0]

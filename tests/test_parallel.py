@@ -63,3 +63,14 @@ def test_errors_come_through(at_once: int) -> None:
 
 def test_there_is_a_core() -> None:
     assert usable_cores() >= 1
+
+
+def test_work_goes_on_where_the_system_gives_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(in_order(lambda item: item * 2, range(9), 3)) == [item * 2 for item in range(9)]
+    assert list(ahead(range(9))) == list(range(9))
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda item: 1 // item, range(3), 2))

@@ -23,6 +23,7 @@ from llmzip.frames.memory import MemoryCoding, ModelAndMemoryCoding, memory_inte
 from llmzip.frames.plain import StoredCoding, ZstdCoding, zstd_payload
 from llmzip.frames.portable import PortableCoding
 from llmzip.frames.tokens import GroupedCoding, ModelCoding, group_intervals, token_intervals
+from llmzip.parallel import begun
 from llmzip.predictor import FloatPredictor, ModelPredictor, PortablePredictor, Predictor, WeightedPredictor
 
 CODINGS: dict[int, FrameCoding] = {
@@ -103,7 +104,7 @@ def token_frame(
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as beside:
-        alone = beside.submit(encode, archive.MEMORY)
+        alone = begun(beside, encode, archive.MEMORY)
         try:
             with_model = encode(kind)
             return min(filter(None, (alone.result(), with_model)), key=_size, default=None)
