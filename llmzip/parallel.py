@@ -36,17 +36,16 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item], at_once:
     from concurrent.futures import Future, ThreadPoolExecutor  # 10 ms that a small file need not wait for
 
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(at_once) as pool:
-        try:
-            for item in items:
-                if len(waiting) == 2 * at_once:
-                    yield waiting.popleft().result()
-                waiting.append(begun(pool, function, item))
-            while waiting:
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        for item in items:
+            if len(waiting) == 2 * at_once:
                 yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+            waiting.append(begun(pool, function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # an exception, such as Ctrl-C, waits for nobody
 
 
 def begun(pool: "Executor", function: Callable[[Item], Result], item: Item) -> "Future[Result]":

@@ -109,3 +109,26 @@ def test_progress_is_shown_to_people_only(folder: Path, terminal: Terminal) -> N
     shown = terminal.seen()
     assert decompress(done.stdout) == TEXT
     assert "a.txt" in shown and "━" in shown and "bits per byte" in shown
+
+
+@posix
+@pytest.mark.parametrize("level", ["-1", "-6"])
+def test_ctrl_c_ends_within_half_a_second(folder: Path, level: str) -> None:
+    """Whatever compiled code is at work: zstd over 16 MB, a model, memory alone."""
+    words = np.random.default_rng(1).choice(SAMPLE.split(" "), 3_000_000)
+    (folder / "big.txt").write_bytes(" ".join(words).encode())
+    arguments = after("signal.signal(signal.SIGINT, signal.default_int_handler)", command("compress", level, "big.txt"))
+    with subprocess.Popen(arguments, cwd=folder, env=environment(), stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while not any(name.startswith(".llmzip-") for name in named(folder)):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        time.sleep(1.5)
+        assert process.poll() is None
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        seconds = time.monotonic() - started
+    assert process.returncode == 130 and errors == b""
+    assert named(folder) == {"a.txt", "big.txt"}
+    assert seconds < 1.0  # half of that where nobody else uses the machine

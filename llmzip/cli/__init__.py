@@ -7,17 +7,18 @@ or a disk may cause. Each command has a module; what they need of numpy, models 
 import os
 import signal
 import sys
-from types import FrameType
 
-from llmzip.cli.messages import complain
+from llmzip.cli.messages import complain, say, shown
+from llmzip.cli.signals import end_on_signals
 from llmzip.errors import LlmzipError
+from llmzip.targets import discard_unfinished
 
 INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs the command line and ends the process with one of the exit codes that ``llmzip --help`` lists."""
-    _clean_up_on_signals()
+    end_on_signals()
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file name must not fail for the terminal's encoding
@@ -33,20 +34,21 @@ def main() -> None:
         code = complain(error)
     except KeyboardInterrupt:
         code = INTERRUPTED
-    sys.exit(_flush_stdout(code))
-
-
-def _clean_up_on_signals() -> None:
-    """Makes a request to end an exception, so that half-written files are removed. Ctrl-C is one already."""
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        # Not where someone has asked to ignore it, as nohup does.
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, _end)
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    sys.exit(128 + number)
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        say("llmzip: no more threads can be started: allow more processes, or use -T 1")
+        code = 1
+    except BaseException as panic:  # what compiled libraries in Rust raise is no Exception
+        if type(panic).__name__ != "PanicException":
+            raise
+        say(f"llmzip: a library gave up ({shown(str(panic))}): use another model, or allow more processes")
+        code = 1
+    code = _flush_stdout(code)
+    if isinstance(code, int) and code >= INTERRUPTED - signal.SIGINT:
+        discard_unfinished()
+        os._exit(code)  # threads that are still at work would be waited for
+    sys.exit(code)
 
 
 def _flush_stdout(code: int | str | None) -> int | str | None:

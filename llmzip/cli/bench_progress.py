@@ -13,6 +13,7 @@ from llmzip.cli import INTERRUPTED
 from llmzip.cli.messages import complain, say, shown
 from llmzip.cli.metering import metered
 from llmzip.cli.progress import step_bar
+from llmzip.cli.signals import take_time
 from llmzip.errors import LlmzipError
 from llmzip.targets import write_text
 
@@ -40,6 +41,7 @@ def measure_all(bench: Bench, output: str | None, *, show: bool) -> tuple[Result
                     write_text(output, bench.results().to_json())
                     saved = time.monotonic()
     except KeyboardInterrupt:
+        take_time()
         say(f"llmzip: interrupted: {len(bench.results().rows)} rows are finished")
         code = INTERRUPTED
     finally:
