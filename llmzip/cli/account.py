@@ -10,6 +10,7 @@ import typer
 from llmzip.cli.messages import WITHOUT_DECODER, shown
 from llmzip.cli.numbers import parse_bytes, parse_count
 from llmzip.cli.options import Json
+from llmzip.cli.tables import print_whole
 from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,10 +119,10 @@ def account(
 
     console = Console(markup=False, highlight=False)
     for table in _tables(accounts):
-        console.print(table)
+        print_whole(table, console)
     for entry in accounts:
         if entry.facts.sources:
-            console.print(_sources(entry.facts))
+            console.print(_sources(entry.facts), soft_wrap=True)  # addresses stay whole
 
 
 WHOLE = ("--parameters", "--receiver-bytes", "--training-tokens", "--original-bytes")

@@ -14,6 +14,7 @@ from llmzip.cli.files import for_each
 from llmzip.cli.messages import shown
 from llmzip.cli.options import Json, Quiet
 from llmzip.cli.progress import Report, byte_bar, is_watched
+from llmzip.cli.tables import print_whole
 from llmzip.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def list_corpora(as_json: Json = False) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("name", no_wrap=True)
     for heading in ("download", "files", "bytes"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("licence")
     for download in downloads:
         sizes = (download.size_bytes, len(download.members), download.original_bytes)
         table.add_row(download.name, *(f"{size:,}" for size in sizes), download.licence)
-    Console(markup=False, highlight=False).print(table)
+    print_whole(table, Console(markup=False, highlight=False))
 
 
 @app.command("fetch", cls=Command)

@@ -8,6 +8,7 @@ import typer
 
 from llmzip.cli.messages import WITHOUT_DECODER
 from llmzip.cli.options import Json
+from llmzip.cli.tables import print_whole
 
 Pareto = Annotated[bool, typer.Option("--pareto", help="Show the levels: size against speed, as measured.")]
 
@@ -66,7 +67,7 @@ def _show_levels(*, as_json: bool) -> None:
             f"{one.decompress_kb_per_second:,.1f}",
             f"{one.receiver_bytes:,}",
         )
-    Console(markup=False, highlight=False).print(table)
+    print_whole(table, Console(markup=False, highlight=False))
 
 
 def _show_models(*, as_json: bool) -> None:
@@ -94,13 +95,13 @@ def _show_models(*, as_json: bool) -> None:
     )
     table.add_column("model", no_wrap=True)
     for heading in ("parameters", "stored\nbytes", "decode\nKB/s", *(kind.replace("-", "-\n") for kind in kinds)):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for rung in rungs:
         name = f"{rung.name} *" if rung.name == DEFAULT_RUNG else rung.name
         figures = [f"{rung.bits_per_byte[kind]:.2f}" if kind in rung.bits_per_byte else "-" for kind in kinds]
         speed = f"{rung.decompress_kb_per_second:.1f}"
         table.add_row(name, f"{rung.parameter_count:,}", f"{rung.stored_bytes:,}", speed, *figures)
-    Console(markup=False, highlight=False).print(table)
+    print_whole(table, Console(markup=False, highlight=False))
     typer.echo(_smollm2())
 
 
