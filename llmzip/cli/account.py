@@ -236,7 +236,7 @@ def _table(heading: str, accounts: "list[ModelAccount]", *columns: Column, capti
         pad_edge=False,
         padding=(0, 0, 0, 1),
     )
-    table.add_column("model", overflow="fold")
+    table.add_column("model", overflow="fold", min_width=8)
     for name, _ in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for entry in accounts:
