@@ -289,7 +289,7 @@ def _memory_bits(tokens: NDArray[np.int64], predictor: Predictor) -> NDArray[np.
     """[n]: the bits of each token's decisions in a frame of one stream with model and memory."""
     if not len(tokens):
         return np.zeros(0)
-    from llmzip.memory.odds import tree_of  # imports numba, which only memory needs
+    from llmzip.memory.odds import tree_of
 
     starts = tree_of(predictor.token_bytes).path_start
     decisions = (starts[tokens + 1] - starts[tokens]).astype(np.int64)

@@ -31,13 +31,12 @@ BELOW_CODEC = {
     "recovery",
 }
 ABOVE_CODEC = BELOW_CODEC | {"codec", "scoring", "standalone", "targets", "sources", ROOT}
-BELOW_PREDICTORS = {"errors", "documents", "model_folder", "predictor", "parallel", "compiled", "coder", "native"}
+BELOW_PREDICTORS = {"errors", "documents", "model_folder", "predictor", "parallel", "coder", "native"}
 MAY_IMPORT = {
     "errors": set[str](),
     "predictor": set[str](),
     "parallel": set[str](),
     "blocks": set[str](),
-    "compiled": set[str](),
     "documents": {"errors"},
     "targets": {"errors"},
     "sources": {"errors"},
@@ -48,9 +47,9 @@ MAY_IMPORT = {
     "coder": {"errors", "predictor"},
     "archive": {"errors", "blocks"},
     "native": {"errors", "predictor"},
-    "engine": {"errors", "predictor", "compiled", "documents", "stored_tensors", "model_folder", "native"},
-    "memory": {"errors", "predictor", "compiled", "coder", "native"},
-    "portable": {"errors", "predictor", "coder", "compiled", "memory"},
+    "engine": {"errors", "predictor", "documents", "stored_tensors", "model_folder", "native"},
+    "memory": {"errors", "predictor", "coder", "native"},
+    "portable": {"errors", "predictor", "coder", "memory"},
     "predictors": BELOW_PREDICTORS | {"checkpoints", "engine", "memory"},
     "standalone": {"errors", "predictor", "engine", "memory", "predictors"},
     "frames": {"errors", "blocks", "predictor", "parallel", "coder", "archive", "memory", "portable"},
@@ -69,7 +68,7 @@ MAY_IMPORT = {
 
 OUTSIDE = {
     "constriction": ("coder.py",),
-    "numba": ("compiled.py", "memory/kernels.py"),
+    "ctypes": ("native/", "engine/native.py", "memory/native.py"),
     "torch": ("engine/backends", "predictors/hub_model.py", "training/"),
     "transformers": ("predictors/hub_model.py", "training/"),
     "accelerate": ("predictors/hub_model.py",),
@@ -81,7 +80,7 @@ OUTSIDE = {
 
 MAY_PRINT = ("cli/", "training/__main__.py", "training/memory.py")
 
-NOT_AT_START_UP = {"torch", "transformers", "accelerate", "numba", "tokenizers", "jinja2", "vl_convert", "gguf"}
+NOT_AT_START_UP = {"torch", "transformers", "accelerate", "tokenizers", "jinja2", "vl_convert", "gguf"}
 """Libraries that take from 0.1 to 3 s to import."""
 
 PUBLIC = {

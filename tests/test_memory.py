@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from llmzip import coder
 from llmzip.errors import ArchiveError
-from llmzip.memory import first_state, kernels
-from llmzip.memory.mixing import Memory, Vocabulary, constant_state
+from llmzip.memory import MEMORY_VERSION, first_state, layout
+from llmzip.memory.layout import Beginning, constant_beginning
+from llmzip.memory.mixing import Memory, Vocabulary
 from llmzip.memory.tables import LIMIT, logarithm_table, squash_table, stretch_table
 from llmzip.memory.tree import build_tree
 from llmzip.predictor import FREQUENCY_TOTAL
 from llmzip.predictors import load_embedded
 
-TOKEN_BYTES = [bytes((i,)) for i in range(256)] + [b"the", b" the", b"\nand", b"", b"ab", b"abc"]
+TOKEN_BYTES = (*(bytes((i,)) for i in range(256)), b"the", b" the", b"\nand", b"", b"ab", b"abc")
 VOCABULARY = Vocabulary(TOKEN_BYTES)
 SIZE = len(TOKEN_BYTES)
 
@@ -176,8 +177,8 @@ def test_damaged_payload_gives_tokens_or_an_error(seed: int | None) -> None:
             pass
 
 
-def test_constants_agree() -> None:
-    assert kernels.LIMIT == LIMIT and kernels.TOTAL == FREQUENCY_TOTAL
+def constants(vocabulary: Vocabulary, *, alone: bool) -> Beginning:
+    return constant_beginning(vocabulary.size, vocabulary.tree.node_rows, alone=alone)
 
 
 @pytest.fixture(scope="module")
@@ -187,35 +188,33 @@ def shared() -> Vocabulary:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_a_learnt_state_fits_the_kernels(shared: Vocabulary, alone: bool) -> None:
-    state, constant = shared.first_state(alone=alone), constant_state(shared.size, alone=alone)
+def test_a_learnt_state_fits_the_memory(shared: Vocabulary, alone: bool) -> None:
+    state, constant = shared.beginning(alone=alone), constants(shared, alone=alone)
     for name, learnt, other in zip(state._fields, state, constant, strict=True):
         assert learnt.shape == other.shape and learnt.dtype == other.dtype, name
-    assert np.abs(state.weights).max() <= kernels.WEIGHT_LIMIT
+    assert np.abs(state.weights).max() <= layout.WEIGHT_LIMIT
     for part in (state.certainty, state.hit_rate):
-        assert part.min() >= 0 and part.max() < 1 << 20
-    assert (state.unigram & np.uint64(0xFFFFFFFFFFFF) == first_state.UNIGRAM_COUNT << 16).all()
+        assert part.max() < 1 << layout.PROBABILITY_BITS
+    assert (state.unigram & np.uint64((1 << 42) - 1) == layout.UNIGRAM_COUNT << 16).all()
 
 
 def test_the_learnt_state_is_used_for_its_tokenizer_only(shared: Vocabulary) -> None:
-    learnt, constant = shared.first_state(alone=True), constant_state(shared.size, alone=True)
-    assert (learnt.weights != constant.weights).any()
-    other = VOCABULARY.first_state(alone=True)
-    assert (other.weights == constant_state(SIZE, alone=True).weights).all()
+    assert (shared.beginning(alone=True).weights != constants(shared, alone=True).weights).any()
+    assert (VOCABULARY.beginning(alone=True).weights == constants(VOCABULARY, alone=True).weights).all()
     assert first_state.digest(TOKEN_BYTES) == b"" and first_state.stored_bytes(TOKEN_BYTES) == 0
 
 
 def test_the_file_of_a_state_gives_the_state(shared: Vocabulary, tmp_path: Path) -> None:
-    tokens = load_embedded("nano", engine="numpy", threads=1).token_bytes
-    states = {"alone" if alone else "model": shared.first_state(alone=alone) for alone in (False, True)}
-    first_state.write(states, tokens, kernels.WEIGHT_SETS, tmp_path / "again")
-    assert (tmp_path / "again").stat().st_size < 150_000
-    for name, tensor in first_state._tensors(first_state.PATH).items():
-        again = first_state._tensors(tmp_path / "again")[name]
-        if name.endswith(("nodes", ".weights")):  # the mean node is computed anew, the nodes are rounded to it
-            assert np.abs(again.astype(int) - tensor.astype(int)).max() <= 9
-        else:
-            assert (again == tensor).all(), name
+    states = {"alone" if alone else "model": shared.beginning(alone=alone) for alone in (False, True)}
+    path = tmp_path / first_state.FOLDER_NAMES[MEMORY_VERSION]
+    first_state.write(states, shared.token_bytes, path)
+    assert path.stat().st_size < 150_000
+    again = first_state.learnt_state(shared.token_bytes, alone=True, folder=tmp_path)
+    assert again is not None
+    for name in ("final_weights", "certainty", "hit_rate", "unigram"):
+        assert (getattr(again, name) == getattr(states["alone"], name)).all(), name
+    # The mean of a set is computed anew, and its rows are rounded to it.
+    assert np.abs(again.weights.astype(np.int64) - states["alone"].weights).max() <= first_state.WEIGHT_UNIT
 
 
 @pytest.mark.parametrize("alone", [False, True])
@@ -243,21 +242,17 @@ def test_what_was_learnt_helps(shared: Vocabulary) -> None:
     tokens = predictor.tokenize(text.encode())[None]
     learnt, constant = (
         -np.log2(Memory(shared, tokens.size, 1, alone=True, first=first).intervals(tokens)[1] / FREQUENCY_TOTAL).sum()
-        for first in (None, constant_state(shared.size, alone=True))
+        for first in (None, constants(shared, alone=True))
     )
     assert learnt < 0.98 * constant
 
 
 def test_the_fingerprint_covers_the_first_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     before = load_embedded("nano", engine="numpy", threads=1)
-    changed = bytearray(first_state._content(first_state.PATH))
+    shipped = first_state.PATHS[MEMORY_VERSION]
+    changed = bytearray(first_state._content(shipped))
     changed[-1] ^= 1
     (tmp_path / "other").write_bytes(zstandard.compress(changed))
-    monkeypatch.setattr(first_state, "PATH", tmp_path / "other")
+    monkeypatch.setitem(first_state.PATHS, MEMORY_VERSION, tmp_path / "other")
     after = load_embedded("nano", engine="numpy", threads=1)
     assert before.fingerprint != after.fingerprint and before.token_bytes == after.token_bytes
-
-
-def test_a_frame_takes_no_more_memory_than_stated() -> None:
-    state = Memory(VOCABULARY, 1 << 21, 256, alone=True)._state
-    assert sum(array.nbytes for array in state) <= 112 << 20

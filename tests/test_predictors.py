@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from llmzip import archive, frames
 from llmzip.codec import compress, decompress
 from llmzip.errors import ModelError
-from llmzip.memory import first_state, kernels
-from llmzip.memory.mixing import constant_state
+from llmzip.memory import MEMORY_VERSION, first_state
+from llmzip.memory.layout import constant_beginning
+from llmzip.memory.tree import build_tree
 from llmzip.predictor import FREQUENCY_TOTAL, ExactContext, ModelPredictor, Predictor, VersionedPredictor
 from llmzip.predictors import ADAPTIVE, embedded_rungs, load_embedded, load_predictor, versions
 from llmzip.predictors.exact import ExactPredictor, group_sizes, load_exact
@@ -158,14 +159,14 @@ def test_adaptive_is_the_tokenizer_of_the_embedded_models_and_no_model() -> None
         rung = load_embedded(card.name)
         assert isinstance(rung, ModelPredictor)
         assert rung.token_bytes == adaptive.token_bytes and rung.fingerprint != adaptive.fingerprint
-        held = (card.folder / "tokenizer.json").stat().st_size + first_state.PATH.stat().st_size
+        held = (card.folder / "tokenizer.json").stat().st_size + first_state.PATHS[MEMORY_VERSION].stat().st_size
         assert adaptive.parameter_bytes == held < rung.parameter_bytes
 
 
 def test_adaptive_loads_no_weights() -> None:
     program = (
         "import sys; from llmzip.predictors import load_predictor; load_predictor('adaptive'); "
-        "assert not {'numba', 'llmzip.engine.model'} & set(sys.modules)"
+        "assert not {'torch', 'llmzip.engine.model'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 
@@ -179,17 +180,17 @@ def test_a_folder_with_its_own_first_state_decodes_its_archives_for_ever(
     tokens = load_exact(own, "own", threads=1).token_bytes
     states = {}
     for name, alone in (("model", False), ("alone", True)):
-        state = constant_state(len(tokens), alone=alone)
-        states[name] = state._replace(final_weights=state.final_weights + 4096)
-    first_state.write(states, tokens, kernels.WEIGHT_SETS, own / first_state.FOLDER_NAME)
+        state = constant_beginning(len(tokens), build_tree(tokens).node_rows, alone=alone)
+        states[name] = state._replace(final_weights=state.final_weights + 65536)
+    first_state.write(states, tokens, own / first_state.FOLDER_NAMES[MEMORY_VERSION])
     predictor = load_exact(own, "own", threads=1)
     data = SAMPLE.encode() * 20
     packed = compress(data, predictor)
     assert predictor.fingerprint != load_exact(model_folder, "own", threads=1).fingerprint
     assert packed != compress(data, load_exact(model_folder, "own", threads=1))
     shipped = tmp_path / "shipped.zst"
-    first_state.write(states, (*tokens, b"other"), kernels.WEIGHT_SETS, shipped)
-    monkeypatch.setattr(first_state, "PATH", shipped)
+    first_state.write(states, (*tokens, b"other"), shipped)
+    monkeypatch.setitem(first_state.PATHS, MEMORY_VERSION, shipped)
     later = load_exact(own, "own", threads=1)
     assert later.fingerprint == predictor.fingerprint
     assert decompress(packed, later) == data
@@ -198,7 +199,7 @@ def test_a_folder_with_its_own_first_state_decodes_its_archives_for_ever(
 def test_the_version_of_the_memory_is_in_every_fingerprint(model_folder: Path) -> None:
     tokens = load_exact(model_folder, "tiny", threads=1).token_bytes
     assert len({first_state.identity(tokens, version) for version in (1, 2, 3)}) == 3
-    assert first_state.identity(tokens, 1) == first_state.digest(tokens)  # archives of then did not say it
+    assert first_state.identity(tokens, 1) == first_state.digest(tokens, 1)  # archives of then did not say it
 
 
 def test_a_predictor_can_be_what_it_was(monkeypatch: pytest.MonkeyPatch, model_folder: Path) -> None:

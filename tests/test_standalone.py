@@ -77,7 +77,7 @@ def test_the_program_refuses_what_is_damaged(run: Callable[[bytes], "subprocess.
         assert result.returncode == 1 and result.stderr.startswith(b"run: ") and result.stderr.count(b"\n") == 1
     assert run(archive[:-1]).returncode == 1
     other = run(llmzip.compress(TEXTS["short"], llmzip.load_predictor("small")))
-    assert other.stderr == b"run: the archive was made with another model\n"
+    assert b"another model" in other.stderr
 
 
 def test_the_program_says_what_it_does_not_decode(run: Callable[[bytes], "subprocess.CompletedProcess[bytes]"]) -> None:

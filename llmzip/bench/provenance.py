@@ -14,7 +14,6 @@ _LIBRARIES = (
     "brotli",
     "constriction",
     "llmzip",
-    "numba",
     "numpy",
     "safetensors",
     "tokenizers",

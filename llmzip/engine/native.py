@@ -46,7 +46,7 @@ class NativeModel:
     def __init__(self, weights: Weights, library: Library, leaves: Leaves | None = None) -> None:
         """leaves: where the memory will ask for log-odds. Raises ModelError where there is not enough memory."""
         shape = weights.shape
-        self.library, self.shape, self.leaves = library, shape, leaves
+        self.library, self.shape, self.leaves, self._weights = library, shape, leaves, weights
         linears = [weights.head]
         linears += [getattr(layer, name) for layer in weights.layers for name in Layer.__dataclass_fields__]
         kept: list[Any] = []
@@ -77,6 +77,10 @@ class NativeModel:
     def __del__(self) -> None:
         if getattr(self, "handle", None):
             self.library.model_destroy(self.handle)
+
+    def with_leaves(self, leaves: Leaves) -> "NativeModel":
+        """The same model, which gives log-odds."""
+        return NativeModel(self._weights, self.library, leaves)
 
     def streams(self, count: int) -> "NativeStreams":
         """That many streams that have seen nothing."""

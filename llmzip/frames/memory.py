@@ -4,8 +4,6 @@ The memory itself is ``llmzip.memory``. Compiled code is imported when it runs: 
 """
 
 from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from llmzip import archive
 from llmzip.archive import Frame
+from llmzip.coder import shortened
 from llmzip.frames.coding import (
     Intervals,
     Limit,
@@ -25,6 +24,7 @@ from llmzip.frames.coding import (
     with_model,
 )
 from llmzip.frames.tokens import SCORE_POSITIONS, detokenized
+from llmzip.memory import MEMORY_VERSION
 from llmzip.parallel import ahead
 from llmzip.predictor import Context, ExactContext, FrameEngine, ModelPredictor, Predictor, Score, VersionedPredictor
 
@@ -34,22 +34,18 @@ if TYPE_CHECKING:
 _ALONE_POSITIONS = 4096
 
 
-@lru_cache(maxsize=4)
-def _kept_vocabulary(token_bytes: tuple[bytes, ...], first_state: Path | None) -> "Vocabulary":
-    from llmzip.memory.mixing import Vocabulary
-
-    return Vocabulary(token_bytes, first_state)
-
-
 def _vocabulary(predictor: Predictor) -> "Vocabulary":
-    first_state = predictor.first_state if isinstance(predictor, VersionedPredictor) else None
-    return _kept_vocabulary(predictor.token_bytes, first_state)
+    from llmzip.memory.mixing import vocabulary_of
+
+    folder = predictor.first_state if isinstance(predictor, VersionedPredictor) else None
+    return vocabulary_of(predictor.token_bytes, folder)
 
 
 def _memory(predictor: Predictor, token_count: int, streams: int, *, alone: bool) -> "Memory":
     from llmzip.memory.mixing import Memory
 
-    return Memory(_vocabulary(predictor), token_count, streams, alone=alone)
+    version = predictor.memory_version if isinstance(predictor, VersionedPredictor) else MEMORY_VERSION
+    return Memory(_vocabulary(predictor), token_count, streams, alone=alone, version=version)
 
 
 def memory_intervals(tokens: NDArray[np.int64], predictor: Predictor, streams: int, *, alone: bool) -> Intervals:
@@ -129,11 +125,20 @@ class MemoryCoding:
         return 1
 
     def encode(self, piece: Piece, predictor: Predictor, limit: Limit) -> bytes | None:
-        return encode_intervals(memory_intervals(piece.tokens, predictor, 1, alone=True), limit)
+        memory = _memory(predictor, len(piece.tokens), 1, alone=True)
+        frame = memory.frame()
+        if frame is None:
+            return encode_intervals(memory_intervals(piece.tokens, predictor, 1, alone=True), limit)
+        payload = frame.encode(piece.tokens, limit.bytes)
+        return None if payload is None else shortened(payload)
 
     def decode(self, frame: Frame, open_predictor: OpenPredictor) -> bytes:
         predictor, info = open_predictor(), frame.info
-        reader = _memory(predictor, info.token_count, info.streams, alone=True).reader(frame.payload)
+        memory = _memory(predictor, info.token_count, info.streams, alone=True)
+        in_c = memory.frame()
+        if in_c is not None:
+            return predictor.detokenize(in_c.decode(frame.payload))
+        reader = memory.reader(frame.payload)
         length = int(stream_bounds(info.token_count, info.streams)[1])
         counts = [min(_ALONE_POSITIONS, length - first) for first in range(0, length, _ALONE_POSITIONS)]
         table = np.concatenate([reader.next_positions(count) for count in counts], 1)

@@ -1,15 +1,15 @@
 """What the memory knows before a text begins, where that was learnt: a small file for one tokenizer.
 
 All embedded rungs share that tokenizer, and this file; it changes probabilities, so ``digest`` belongs in a predictor's
-fingerprint. Any other tokenizer starts from the constants in ``mixing``. Integers only. Does not load compiled code.
-May import ``errors``; imported by ``mixing``, ``predictors`` and ``training``.
+fingerprint. Any other tokenizer starts from the constants in ``layout``. Each version of the memory has a file of its
+own, so that what an old one began with stays. Integers only. May import the rest of ``memory`` but ``mixing``, and
+``errors``; imported by ``mixing``, ``predictors`` and ``training``.
 """
 
 import hashlib
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import safetensors
@@ -18,36 +18,22 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from llmzip.errors import ModelError
-from llmzip.memory import MEMORY_VERSION
+from llmzip.memory import MEMORY_VERSION, READABLE_MEMORY_VERSIONS, layout, version1
+from llmzip.memory.layout import Beginning
 
-PATH = Path(__file__).with_suffix(".safetensors.zst")
+PATHS = {version: Path(__file__).with_name(f"first_state_{version}.safetensors.zst") for version in (1, 2)}
 """Made by ``python -m llmzip.training.memory``; see ``docs/training.md``. Compressed, since a receiver must hold it."""
 
-FOLDER_NAME = "memory.safetensors.zst"
+FOLDER_NAMES = {version: f"memory-{version}.safetensors.zst" for version in (1, 2)}
 """What the file is called in a model's own folder, so that the folder decodes its archives for ever."""
 
 _MAXIMUM_BYTES = 1 << 22
 
-UNIT = 16
-"""Of weights and probabilities in the file, in the units of ``kernels.State``."""
-
-NODE_UNIT = 256
-"""Of what each node's weights differ by from those of the mean node."""
-
-UNIGRAM_COUNT = 2
-"""How many observations the learnt probability of each node stands for."""
+WEIGHT_UNIT, MEAN_UNIT, FINAL_UNIT, PROBABILITY_UNIT = 1 << 22, 1 << 14, 1 << 8, 1 << 6
+"""Of the numbers in the file of version 2, in the units of ``layout``: of what a row of weights differs by from the
+mean of its set, of that mean, of final weights, and of probabilities."""
 
 _TYPES = {"I8": "<i1", "U8": "<u1", "I16": "<i2", "U16": "<u2"}
-
-
-class FirstState(NamedTuple):
-    """The arrays of ``kernels.State`` that do not start from nothing, with the same shapes and units."""
-
-    weights: NDArray[np.int32]
-    final_weights: NDArray[np.int32]
-    certainty: NDArray[np.int32]
-    hit_rate: NDArray[np.int32]
-    unigram: NDArray[np.uint64]
 
 
 def add_tokens(hasher: "hashlib._Hash", token_bytes: Sequence[bytes]) -> "hashlib._Hash":
@@ -88,9 +74,13 @@ def _unusable(path: Path) -> ModelError:
 
 
 def in_folder(folder: Path) -> Path | None:
-    """The first state that lies in a model's folder; None where there is none, and the shipped one counts."""
-    path = folder / FOLDER_NAME
-    return path if path.is_file() else None
+    """The folder of a model, where it holds a first state of its own; None where the shipped one counts."""
+    return folder if any((folder / name).is_file() for name in FOLDER_NAMES.values()) else None
+
+
+def _path(version: int, folder: Path | None) -> Path:
+    own = None if folder is None else folder / FOLDER_NAMES[version]
+    return own if own is not None and own.is_file() else PATHS[version]
 
 
 @lru_cache(maxsize=8)
@@ -98,70 +88,100 @@ def _is_for(token_bytes: tuple[bytes, ...], path: Path) -> bool:
     return _tensors(path)["tokens"].tobytes() == _token_digest(token_bytes)
 
 
-def digest(token_bytes: Sequence[bytes], path: Path | None = None) -> bytes:
+def digest(token_bytes: Sequence[bytes], version: int = MEMORY_VERSION, folder: Path | None = None) -> bytes:
     """SHA-256 of the first state of a tokenizer with these tokens; nothing where it is not learnt but constant.
 
-    path: where it lies, the shipped one if left out. ModelError where the file there is none.
+    folder: of the model, where it has one of its own. ModelError where the file there is none.
     """
-    path = path or PATH
+    path = _path(version, folder)
     return hashlib.sha256(_content(path)).digest() if _is_for(tuple(token_bytes), path) else b""
 
 
-def identity(token_bytes: Sequence[bytes], version: int = MEMORY_VERSION, path: Path | None = None) -> bytes:
+def identity(token_bytes: Sequence[bytes], version: int = MEMORY_VERSION, folder: Path | None = None) -> bytes:
     """What of the memory belongs in a fingerprint: its version and first state. Version 1 did not say its number."""
-    return (b"" if version == 1 else f"memory {version} ".encode()) + digest(token_bytes, path)
+    known = version if version in READABLE_MEMORY_VERSIONS else MEMORY_VERSION
+    return (b"" if version == 1 else f"memory {version} ".encode()) + digest(token_bytes, known, folder)
 
 
-def stored_bytes(token_bytes: Sequence[bytes], path: Path | None = None) -> int:
+def stored_bytes(token_bytes: Sequence[bytes], folder: Path | None = None) -> int:
     """What a receiver must hold of a learnt first state for these tokens."""
-    path = path or PATH
+    path = _path(MEMORY_VERSION, folder)
     return path.stat().st_size if _is_for(tuple(token_bytes), path) else 0
 
 
-def learnt_state(token_bytes: Sequence[bytes], *, alone: bool, path: Path | None = None) -> FirstState | None:
-    """The first state learnt for these tokens, with a model or without (``alone``); None where there is none."""
-    path = path or PATH
+def _learnt(
+    token_bytes: Sequence[bytes], version: int, alone: bool, folder: Path | None
+) -> dict[str, NDArray[np.int64]]:
+    """The tensors of one of the two states; none where nothing was learnt for these tokens."""
+    path, prefix = _path(version, folder), "alone." if alone else "model."
     if not _is_for(tuple(token_bytes), path):
+        return {}
+    found = _tensors(path).items()
+    return {name.removeprefix(prefix): value.astype(np.int64) for name, value in found if name.startswith(prefix)}
+
+
+def learnt_state(token_bytes: Sequence[bytes], *, alone: bool, folder: Path | None = None) -> Beginning | None:
+    """The first state learnt for these tokens, with a model or without (``alone``); None where there is none."""
+    file = _learnt(token_bytes, 2, alone, folder)
+    if not file:
         return None
-    prefix = "alone." if alone else "model."
-    file = {name.removeprefix(prefix): value for name, value in _tensors(path).items() if name.startswith(prefix)}
-    sets, nodes = file["weights"].astype(np.int32) * UNIT, file["nodes"].astype(np.int32) * NODE_UNIT
+    weights = file["weights"] * WEIGHT_UNIT
+    for mean, rows in zip(file["means"] * MEAN_UNIT, set_rows(len(weights)), strict=True):
+        weights[rows] += mean
+    return Beginning(
+        weights.clip(-layout.WEIGHT_LIMIT, layout.WEIGHT_LIMIT).astype(np.int32),
+        (file["final_weights"] * FINAL_UNIT).astype(np.int32),
+        (file["certainty"] * PROBABILITY_UNIT).astype(np.uint32),
+        (file["hit_rate"] * PROBABILITY_UNIT).astype(np.uint32),
+        layout.unigram_slots(file["unigram"] * PROBABILITY_UNIT),
+    )
+
+
+def set_rows(row_count: int) -> list[slice]:
+    """The rows of weights of each set: those of a set have a mean that the file holds once."""
+    begins = (layout.SEEN_ROW, layout.COSTS_ROW, layout.TOP_ROW, layout.BYTE_ROW, layout.CLASSES_ROW)
+    bounds = [*begins, layout.FIELD_ROW, layout.ABOVE_ROW, layout.NODE_ROW, row_count]
+    return [slice(first, end) for first, end in zip(bounds, bounds[1:], strict=False)]
+
+
+def learnt_state_of_version_1(
+    token_bytes: Sequence[bytes], *, alone: bool, folder: Path | None = None
+) -> version1.Beginning | None:
+    """The same for version 1 of the memory, whose file has other tensors."""
+    file = _learnt(token_bytes, 1, alone, folder)
+    if not file:
+        return None
+    sets, nodes = file["weights"] * 16, file["nodes"] * 256
     weights = np.zeros((2, len(nodes), sets.shape[1]), np.int32)
     weights[0, : len(sets) - 1] = sets[:-1]
     weights[1] = sets[-1] + nodes
-    return FirstState(
+    return version1.Beginning(
         weights,
-        file["final_weights"].astype(np.int32) * UNIT,
-        file["certainty"].astype(np.int32) * UNIT,
-        file["hit_rate"].astype(np.int32) * UNIT,
-        (file["unigram"].astype(np.uint64) << np.uint64(48)) | (np.uint64(UNIGRAM_COUNT) << np.uint64(16)),
+        (file["final_weights"] * 16).astype(np.int32),
+        (file["certainty"] * 16).astype(np.int32),
+        (file["hit_rate"] * 16).astype(np.int32),
+        (file["unigram"].astype(np.uint64) << np.uint64(48)) | np.uint64(2 << 16),
     )
 
 
-def write(states: dict[str, FirstState], token_bytes: Sequence[bytes], set_count: int, path: Path) -> None:
+def write(states: dict[str, Beginning], token_bytes: Sequence[bytes], path: Path) -> None:
     """Writes the file of ``tensors_of``."""
-    content = save(
-        {name: np.ascontiguousarray(value) for name, value in tensors_of(states, token_bytes, set_count).items()}
-    )
+    content = save({name: np.ascontiguousarray(value) for name, value in tensors_of(states, token_bytes).items()})
     path.write_bytes(zstandard.ZstdCompressor(level=19).compress(content))
 
 
-def tensors_of(
-    states: dict[str, FirstState], token_bytes: Sequence[bytes], set_count: int
-) -> dict[str, NDArray[np.generic]]:
-    """The file's tensors for the states "model" and "alone", rounded to its units: the inverse of ``learnt_state``.
-
-    set_count: the weight sets of the first mixer.
-    """
+def tensors_of(states: dict[str, Beginning], token_bytes: Sequence[bytes]) -> dict[str, NDArray[np.generic]]:
+    """The file's tensors for the states "model" and "alone", rounded to its units: the inverse of ``learnt_state``."""
     tensors: dict[str, NDArray[np.generic]] = {"tokens": np.frombuffer(_token_digest(token_bytes), "u1")}
     for name, state in states.items():
-        mean = state.weights[1].mean(axis=0, keepdims=True)
-        sets = np.concatenate((state.weights[0, :set_count], mean)) / UNIT
-        tensors[f"{name}.weights"] = np.rint(sets).clip(-32768, 32767).astype("<i2")
-        nodes = state.weights[1] - np.rint(mean / UNIT) * UNIT
-        tensors[f"{name}.nodes"] = np.rint(nodes / NODE_UNIT).clip(-128, 127).astype("<i1")
-        tensors[f"{name}.final_weights"] = np.rint(state.final_weights / UNIT).astype("<i2")
+        weights = state.weights.astype(np.float64)
+        means = np.rint(np.stack([weights[rows].mean(0) for rows in set_rows(len(weights))]) / MEAN_UNIT)
+        for mean, rows in zip(means * MEAN_UNIT, set_rows(len(weights)), strict=True):
+            weights[rows] -= mean
+        tensors[f"{name}.weights"] = np.rint(weights / WEIGHT_UNIT).clip(-128, 127).astype("<i1")
+        tensors[f"{name}.means"] = means.clip(-32768, 32767).astype("<i2")
+        tensors[f"{name}.final_weights"] = np.rint(state.final_weights / FINAL_UNIT).clip(-32768, 32767).astype("<i2")
         for part in ("certainty", "hit_rate"):
-            tensors[f"{name}.{part}"] = np.rint(getattr(state, part) / UNIT).clip(0, 65535).astype("<u2")
-        tensors[f"{name}.unigram"] = (state.unigram >> np.uint64(48)).astype("<u2")
+            tensors[f"{name}.{part}"] = np.rint(getattr(state, part) / PROBABILITY_UNIT).clip(0, 65535).astype("<u2")
+        tensors[f"{name}.unigram"] = (state.unigram >> np.uint64(42 + 6)).astype("<u2")
     return tensors

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from llmzip.memory.layout import Beginning
 from llmzip.memory.tables import cost_table, logarithm_table, squash_table, stretch_table
 from llmzip.memory.tree import TokenTree
+from llmzip.native.library import Library
 
 _COUNTS = ("vocabulary", "streams", "alone", "node_rows")
 _ARRAYS = {
@@ -58,7 +59,7 @@ class VocabularyArrays:
         self.logarithm = logarithm_table().astype(np.uint16)
 
 
-def _declare(library: ctypes.CDLL) -> None:
+def _declare(library: Library) -> None:
     pointer, integer, long = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
     library.memory_create.argtypes, library.memory_create.restype = [pointer], pointer
     library.memory_destroy.argtypes, library.memory_destroy.restype = [pointer], None
@@ -77,7 +78,7 @@ class Native:
 
     def __init__(
         self,
-        library: ctypes.CDLL,
+        library: Library,
         vocabulary: VocabularyArrays,
         token_count: int,
         streams: int,
@@ -87,7 +88,7 @@ class Native:
     ) -> None:
         """Raises MemoryError."""
         _declare(library)
-        self._library, self._vocabulary, self._alone, self._first = library, vocabulary, alone, first
+        self.library, self._vocabulary, self._alone, self._first = library, vocabulary, alone, first
         arrays = vocabulary.arrays | {
             name: np.ascontiguousarray(value, _ARRAYS[name]) for name, value in first._asdict().items()
         }
@@ -99,14 +100,14 @@ class Native:
             tokens=token_count,
             **{name: value.ctypes.data for name, value in arrays.items()},
         )
-        self._memory = library.memory_create(ctypes.byref(self._setup))
-        if not self._memory:
+        self.handle = library.memory_create(ctypes.byref(self._setup))
+        if not self.handle:
             raise MemoryError("no room for the memory of a frame")
 
     def __del__(self) -> None:
-        if getattr(self, "_memory", None):
-            self._library.memory_destroy(self._memory)
-            self._memory = None
+        if getattr(self, "handle", None):
+            self.library.memory_destroy(self.handle)
+            self.handle = None
 
     def intervals(
         self, tokens: NDArray[np.int64], first: int, odds: NDArray[np.int16] | None, limit: int
@@ -116,8 +117,8 @@ class Native:
         depth = 0
         if odds is not None:
             odds, depth = np.ascontiguousarray(odds, np.int16), odds.shape[2]
-        count = self._library.memory_intervals(
-            self._memory,
+        count = self.library.memory_intervals(
+            self.handle,
             tokens.ctypes.data,
             first,
             tokens.shape[1],
@@ -140,8 +141,8 @@ class Native:
         vocabulary = self._vocabulary
         if frequencies is not None:
             frequencies = np.ascontiguousarray(frequencies, np.int64)
-        status = self._library.memory_read(
-            self._memory,
+        status = self.library.memory_read(
+            self.handle,
             tokens.ctypes.data,
             first,
             tokens.shape[1],
@@ -159,5 +160,5 @@ class Native:
         """What the parts that have a first state have become (the unigram as it began), and the uses of each row."""
         parts = {name: np.empty_like(value) for name, value in self._first._asdict().items() if name != "unigram"}
         uses = np.empty(len(self._first.weights), np.uint16)
-        self._library.memory_learnt(self._memory, *(part.ctypes.data for part in parts.values()), uses.ctypes.data)
+        self.library.memory_learnt(self.handle, *(part.ctypes.data for part in parts.values()), uses.ctypes.data)
         return Beginning(**parts, unigram=self._first.unigram), uses

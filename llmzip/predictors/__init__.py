@@ -11,7 +11,7 @@ from typing import Literal
 
 from llmzip.documents import Positive, Size, read
 from llmzip.errors import ModelError, UsageError
-from llmzip.memory import first_state
+from llmzip.memory import MEMORY_VERSION, first_state
 from llmzip.model_folder import open_model_folder
 from llmzip.predictor import Predictor
 
@@ -63,7 +63,7 @@ def embedded_rungs() -> list[RungCard]:
         folder = _EMBEDDED / name
         card = read(folder / "card.json", Card, remedy="install llmzip again")
         # One tokenizer, so one first state.
-        stored_bytes = open_model_folder(folder).receiver_bytes + first_state.PATH.stat().st_size
+        stored_bytes = open_model_folder(folder).receiver_bytes + first_state.PATHS[MEMORY_VERSION].stat().st_size
         bits, speed = card.held_out_bits_per_byte, card.decompress_kb_per_second
         cards.append(RungCard(name, card.parameters, stored_bytes, bits, speed, folder))
     return sorted(cards, key=lambda card: card.parameter_count)

@@ -17,7 +17,7 @@ class Versioned:
     memory_version = MEMORY_VERSION
 
     def __init__(self, fingerprint_of: Callable[[int], bytes], first_state: Path | None = None) -> None:
-        """``fingerprint_of``: from a version of the memory; ``first_state``: of the model's own folder."""
+        """``fingerprint_of``: from a version of the memory; ``first_state``: the model's folder, where it holds one."""
         self._fingerprints = {version: fingerprint_of(version) for version in READABLE_MEMORY_VERSIONS}
         self.first_state = first_state
 

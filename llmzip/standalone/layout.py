@@ -21,13 +21,17 @@ The header, 256 bytes:
 The sections, each begun at a multiple of 64 bytes, zeros between:
 
 1. tables, which follow from the specification and are here because libc's exp and sin round as they like:
-   i32[1112] round(2^24 exp(-i / 64)); f32[2049] the sigmoid; i32[8705] squash; i32[2048] logarithms;
+   i32[1112] round(2^24 exp(-i / 64)); f32[2049] the sigmoid; i32[8705] squash; i32[4096] stretch; i32[2048]
+   logarithms; i32[4096] costs;
    f64[24][2][d / 2] sines, then cosines of 1, 2, 4, ... 2^23 positions;
 2. matrices, each i8[outputs][inputs] and f32[outputs], the scale of each row: the input embedding [V][D], the output
    [V][D], and of each layer queries, keys and values [(H + 2 G) d][D], attention's output [D][H d], gate and up
    [2 F][D], down [D][F]. Norms are folded in;
-3. tokens: u32[V + 1] where the bytes of each begin, then the bytes of all;
-4. the memory's first state with a model, then alone: see ``memory_sections``.
+3. tokens: u32[V + 1] where the bytes of each begin, then the bytes of all; their tree: i32[V] tokens by leaf,
+   i32[V - 1] each of middle, left, right (``memory/tree.py``) and rows in tables by node, u32[V] the answers on the way
+   to each;
+4. the memory's first state with a model, then alone, as ``memory/layout.py`` has it: u64[V] unigram; i32 certainty, hit
+   rate and final weights, one after another; i32 weights.
 """
 
 import zlib
@@ -41,8 +45,8 @@ MAGIC = b"LLMZPARM"
 LAYOUT_VERSION = 1
 HEADER_BYTES = 256
 ALIGNMENT = 64
-TABLE_BYTES = (4 * 1112, 4 * 2049, 4 * 8705, 4 * 2048)
-"""Of the first four tables."""
+TABLE_BYTES = (4 * 1112, 4 * 2049, 4 * 8705, 4 * 4096, 4 * 2048, 4 * 4096)
+"""Of the first six tables."""
 
 HEADER = np.dtype(
     [

@@ -23,13 +23,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef uint8_t u8;
-typedef uint32_t u32;
-typedef uint64_t u64;
+typedef uint8_t u8; typedef uint32_t u32; typedef uint64_t u64;
 
 enum { TOTAL = 1 << 24, EXP_LAST = 1111, SIGMOID_LIMIT = 1024, STEPS = 64, MOST_STREAMS = 256 };
-enum { CONTEXTS = 8, COUNTERS = 9, PREDICTIONS = 4, INPUTS = 1 + COUNTERS + PREDICTIONS + COUNTERS };
-enum { WEIGHT_SETS = 128, LINE_BYTES = 256, LIMIT = 17 * 256 };
+enum { CONTEXTS = 16, CORRECTED = 8, COUNTERS = 17, MATCHES = 3, CANDIDATES = 1 + MATCHES, LEVELS = 33 }; /* memory */
+enum { INPUTS = 1 + COUNTERS + CANDIDATES + CORRECTED + 1 + 1, SETS = 8, BIAS = 77, LIMIT = 17 * 256 };
+enum { LINE_BYTES = 256, FIELDS = 32, BRACKETS = 32, SLOW = 400, FAST = 3000, WEIGHT_LIMIT = 6 << 28 };
+enum { COSTS_ROW = 2 * COUNTERS, TOP_ROW = COSTS_ROW + 64, BYTE_ROW = TOP_ROW + 16 * 128, CLASSES_ROW = BYTE_ROW + 1024,
+       FIELD_ROW = CLASSES_ROW + 1024, ABOVE_ROW = FIELD_ROW + FIELDS * 8, NODE_ROW = ABOVE_ROW + 256 * 3 };
 enum { END = 0, MODEL = 1, ZSTD = 2, STORED = 3, INDEX = 4, MODEL_AND_MEMORY = 5, MEMORY = 6 };
 
 static void fail(const char *message) {
@@ -48,12 +49,9 @@ static void *zeroed(size_t size) {
     return block + (64 - (uintptr_t)block % 64) % 64;
 }
 
-static void release(int kept) {
-    while (block_count > kept) free(blocks[--block_count]);
-}
+static void release(int kept) { while (block_count > kept) free(blocks[--block_count]); }
 
 static int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
 /* ---------------------------------------------------------------------------------------------------------- checks */
 
@@ -120,8 +118,8 @@ typedef struct {
 
 typedef struct { Matrix qkv, out, gate_up, down; } Layer;
 
-typedef struct { /* what is learnt; weights: 1 = 2^16; the rest: of 2^20 */
-    int32_t certainty[COUNTERS][32][33], hit_rate[PREDICTIONS][64][8], final[8][2], sets[WEIGHT_SETS][INPUTS];
+typedef struct { /* what the memory learns besides weights: probabilities of 2^22, final weights of which 1 is 2^20 */
+    int32_t certainty[COUNTERS][32][LEVELS], hit_rate[CANDIDATES][64][8], final[8][2];
 } Learnt;
 
 typedef struct {
@@ -129,18 +127,18 @@ typedef struct {
     double epsilon;
     const u8 *fingerprint, *adaptive, *bytes;
     const char *name;
-    const int32_t *exp, *squash, *logarithm;
+    const int32_t *exp, *squash, *stretch, *logarithm, *cost;
+    const int32_t *order, *middle, *left, *right, *node_row; /* of the tree of tokens; node_row: of each node, by breadth */
     const float *sigmoid, *embedding_scale;
     const double *turns; /* [24][dim]: sines and cosines of 1, 2, 4, ... positions */
     const int8_t *embedding;
     Matrix head;
     Layer *layers;
-    const u32 *byte_start;
-    int32_t *order, *middle, *left, *right, *stretch; /* of the tree; the inverse of squash */
-    u32 *path;                                        /* the answers on the way to each token, the first lowest */
+    const u32 *byte_start, *path; /* path: the answers on the way to each token, the first lowest */
+    int node_rows;
     const u64 *unigram[2];                            /* what the memory begins with: with a model, alone */
     const Learnt *learnt[2];
-    const int32_t (*nodes[2])[INPUTS];
+    const int32_t (*weights[2])[INPUTS];
 } Params;
 
 typedef struct {
@@ -176,46 +174,6 @@ static Matrix read_matrix(Bytes *file, int rows, int inputs) {
     return (Matrix){rows, inputs, stride, weights, section(file, 4 * (size_t)rows)};
 }
 
-static const Params *sorted_for; /* qsort has no other way to tell */
-
-static int by_bytes(const void *one, const void *other) {
-    int32_t a = *(const int32_t *)one, b = *(const int32_t *)other;
-    const u32 *start = sorted_for->byte_start;
-    u32 size = start[a + 1] - start[a], other_size = start[b + 1] - start[b];
-    int order = memcmp(sorted_for->bytes + start[a], sorted_for->bytes + start[b], size < other_size ? size : other_size);
-    if (order) return order;
-    return size != other_size ? (size < other_size ? -1 : 1) : (a > b) - (a < b);
-}
-
-/* Node by node, depth first: the leaves [first, end) are cut where that comes nearest to half of their weight. */
-static int32_t grow(Params *p, const int64_t *total, int first, int end, u32 answers, int depth, int *count) {
-    if (end - first == 1) {
-        p->path[p->order[first]] = answers;
-        return ~p->order[first];
-    }
-    if (depth == 32) fail("the tree of tokens is too deep");
-    int cut = first + 1, node = (*count)++;
-    int64_t whole = total[first] + total[end];
-    while (cut + 1 < end && llabs(2 * total[cut + 1] - whole) < llabs(2 * total[cut] - whole)) cut++;
-    p->middle[node] = cut;
-    p->left[node] = grow(p, total, first, cut, answers, depth + 1, count);
-    p->right[node] = grow(p, total, cut, end, answers | (u32)1 << depth, depth + 1, count);
-    return node;
-}
-
-static void build_tree(Params *p) {
-    size_t v = (size_t)p->vocabulary;
-    int64_t *total = zeroed(8 * (v + 1));
-    int count = 0;
-    p->order = zeroed(4 * v), p->middle = zeroed(4 * v), p->left = zeroed(4 * v), p->right = zeroed(4 * v);
-    p->path = zeroed(4 * v);
-    for (int i = 0; i < p->vocabulary; i++) p->order[i] = i;
-    sorted_for = p;
-    qsort(p->order, v, sizeof *p->order, by_bytes);
-    for (size_t i = 0; i < v; i++) total[i + 1] = total[i] + (1 << 30) / (p->order[i] + 50);
-    grow(p, total, 0, p->vocabulary, 0, 0, &count);
-}
-
 static Params *read_params(const char *name) {
     Bytes f = read_file(name);
     Params *p = zeroed(sizeof *p);
@@ -223,14 +181,15 @@ static Params *read_params(const char *name) {
     u32 versions[4];
     memcpy(versions, header + 8, 16);
     if (memcmp(header, "LLMZPARM", 8)) fail("the first file is no params.bin");
-    if (versions[0] != 1 || versions[1] != 1 || versions[2] != 1) fail("params.bin is of another version than run.c");
+    if (versions[0] != 1 || versions[1] != 1 || versions[2] != 2) fail("params.bin is of another version than run.c");
     if (versions[3] != crc32(0, f.data + 256, f.size - 256)) fail("params.bin is damaged");
     memcpy(&p->vocabulary, header + 24, 40), memcpy(&p->epsilon, header + 64, 8);
     p->fingerprint = header + 80, p->adaptive = header + 112, p->name = (const char *)header + 144;
     size_t v = (size_t)p->vocabulary;
     int d = p->hidden, heads = p->heads * p->dim;
     p->exp = section(&f, 4 * (EXP_LAST + 1)), p->sigmoid = section(&f, 4 * (2 * SIGMOID_LIMIT + 1));
-    p->squash = section(&f, 4 * (2 * LIMIT + 1)), p->logarithm = section(&f, 4 * 2048);
+    p->squash = section(&f, 4 * (2 * LIMIT + 1)), p->stretch = section(&f, 4 * 4096);
+    p->logarithm = section(&f, 4 * 2048), p->cost = section(&f, 4 * 4096);
     p->turns = section(&f, 8 * 24 * (size_t)p->dim);
     p->embedding = section(&f, v * (size_t)d), p->embedding_scale = section(&f, 4 * v);
     p->head = read_matrix(&f, p->vocabulary, d);
@@ -240,14 +199,12 @@ static Params *read_params(const char *name) {
         l->gate_up = read_matrix(&f, 2 * p->feed, d), l->down = read_matrix(&f, d, p->feed);
     }
     p->byte_start = section(&f, 4 * (v + 1)), p->bytes = section(&f, (size_t)p->byte_count);
-    build_tree(p);
-    p->stretch = zeroed(4 * 4096);
-    for (int i = 0, odds = -LIMIT; i < 4096; p->stretch[i++] = odds) {
-        while (p->squash[odds + LIMIT] < (2 * i + 1) << 11) odds++;
-    }
+    p->order = section(&f, 4 * v), p->middle = section(&f, 4 * (v - 1)), p->left = section(&f, 4 * (v - 1));
+    p->right = section(&f, 4 * (v - 1)), p->node_row = section(&f, 4 * (v - 1)), p->path = section(&f, 4 * v);
+    for (size_t i = 0; i + 1 < v; i++) p->node_rows = p->node_row[i] < p->node_rows ? p->node_rows : p->node_row[i] + 1;
     for (int alone = 0; alone < 2; alone++) {
         p->unigram[alone] = section(&f, 8 * v), p->learnt[alone] = section(&f, sizeof(Learnt));
-        p->nodes[alone] = section(&f, 4 * v * INPUTS);
+        p->weights[alone] = section(&f, 4 * (size_t)(NODE_ROW + p->node_rows) * INPUTS);
     }
     return p;
 }
@@ -504,11 +461,14 @@ static void narrow(Coder *c, u64 below, u64 own) {
 
 /* ---------------------------------------------------------------------------------------------------------- memory */
 
+typedef struct { int row, column, length, misses; } Match; /* where the predicted token lies; row -1 for none */
 typedef struct {
-    u64 word, word_before, field, beginning;
-    int column, field_number, current;
-    int32_t lines[2][LINE_BYTES]; /* token + 1 at each column of this line and of the one above */
-    int64_t match_place[2], match_length[2];
+    u64 word, word_before, field, beginning, masked, number, line, tag, brackets[BRACKETS];
+    int bracket_count, tag_state, column, field_number, field_offset, current, last, before_last, after_digit, equals_above;
+    int costs, line_length[2], field_count[2], field_start[2][FIELDS]; /* of this line and of the one above */
+    int32_t line_token[2][LINE_BYTES];                                 /* token + 1 at each byte */
+    u8 line_byte[2][LINE_BYTES];
+    Match match[MATCHES];
 } Stream;
 
 typedef struct {
@@ -516,36 +476,24 @@ typedef struct {
     int alone, streams, length;
     u64 mask;
     Stream *of;
-    int32_t *history;       /* [streams][length] */
-    u64 *slots, *unigram;   /* [CONTEXTS][mask + 1], [node]: probability 16, correction 16, 8, count 8, check 16 bits */
-    u64 *followers;         /* [2][mask + 1]: check 16, free 8, token 32, count 8 bits */
-    int64_t *match_heads;   /* [2][mask + 1]: place after the last occurrence, -1 for none */
-    int32_t (*nodes)[INPUTS];
+    int32_t *history;                   /* [streams][length] */
+    u64 *slots, *unigram;               /* [CONTEXTS][mask + 1], [node]: probability 22, correction 18, count 8, check 16 */
+    u64 *followers;                     /* [mask + 1]: check 16, token 32, count 16 bits */
+    u32 *heads[MATCHES];                /* [mask + 1]: place after the last occurrence, plus 1; 0 for none */
+    int32_t (*weights)[INPUTS];         /* rows of all sets; 1 = 2^28 */
+    int *uses;                          /* of each row */
+    int32_t (*node_map)[LEVELS], (*byte_map)[LEVELS]; /* final probabilities, of 2^22 */
     Learnt learnt;
     int64_t decisions;
-    u64 hashes[CONTEXTS + 2]; /* this and what follows: of the token at hand */
-    struct { int token, confidence, level, right; } candidates[PREDICTIONS]; /* token: -1 for none */
-    struct { u64 *slot; int takes_part, level; } chosen[COUNTERS];
-    int64_t inputs[INPUTS], mixed[2], result;
-    int32_t *own[2], *final;
+    int stream, position, node, depth, place, final, point, share, cost; /* this and what follows: of the token at hand */
+    u64 hashes[CONTEXTS], follower_key, *line[CONTEXTS];
+    u32 check[CONTEXTS];
+    struct { int token, confidence, right; int32_t *held; } candidates[CANDIDATES]; /* token: -1 for none */
+    struct { u64 *slot; int32_t *trust; } chosen[COUNTERS];                         /* trust: NULL where nothing was seen */
+    int base[SETS], row[SETS];
+    int64_t decision_rate, inputs[INPUTS], group[2], mixed;
+    int32_t *map[2];
 } Memory;
-
-static Memory *new_memory(const Params *p, int tokens, int streams, int alone) {
-    Memory *m = zeroed(sizeof *m);
-    int bits = 12;
-    while (bits < 20 && (12 * (int64_t)tokens - 1) >> bits) bits++;
-    size_t size = (size_t)1 << bits, v = p->vocabulary;
-    m->p = p, m->alone = alone, m->streams = streams, m->length = (tokens + streams - 1) / streams, m->mask = size - 1;
-    m->of = zeroed(streams * sizeof(Stream));
-    for (int s = 0; s < streams; s++) m->of[s].match_place[0] = m->of[s].match_place[1] = -1;
-    m->history = zeroed(4 * (size_t)streams * m->length);
-    m->slots = zeroed(8 * CONTEXTS * size), m->followers = zeroed(8 * 2 * size);
-    m->match_heads = memset(zeroed(8 * 2 * size), -1, 8 * 2 * size);
-    m->learnt = *p->learnt[alone];
-    m->unigram = memcpy(zeroed(8 * v), p->unigram[alone], 8 * v);
-    m->nodes = memcpy(zeroed(4 * v * INPUTS), p->nodes[alone], 4 * v * INPUTS);
-    return m;
-}
 
 static u64 mix(u64 a, u64 b) {
     u64 value = a * 0x9E3779B97F4A7C15 + b + 0x632BE59BD9B4E019;
@@ -553,177 +501,316 @@ static u64 mix(u64 a, u64 b) {
     return value ^ value >> 32;
 }
 
-/* Hashes of the contexts of the next token of a stream, and the tokens that they predict. */
+static Memory *new_memory(const Params *p, int tokens, int streams, int alone) {
+    Memory *m = zeroed(sizeof *m);
+    int bits = 12;
+    while (bits < 19 && (12 * (int64_t)tokens - 1) >> bits) bits++;
+    size_t size = (size_t)1 << bits, v = (size_t)p->vocabulary, rows = (size_t)(NODE_ROW + p->node_rows);
+    m->p = p, m->alone = alone, m->streams = streams, m->length = (tokens + streams - 1) / streams, m->mask = size - 1;
+    m->of = zeroed((size_t)streams * sizeof(Stream));
+    for (int i = 0; i < streams * MATCHES; i++) m->of[i / MATCHES].match[i % MATCHES].row = -1;
+    m->history = zeroed(4 * (size_t)streams * (size_t)m->length);
+    m->slots = zeroed(8 * CONTEXTS * size), m->followers = zeroed(8 * size), m->uses = zeroed(sizeof *m->uses * rows);
+    for (int k = 0; k < MATCHES; k++) m->heads[k] = zeroed(4 * size);
+    m->learnt = *p->learnt[alone];
+    m->unigram = memcpy(zeroed(8 * v), p->unigram[alone], 8 * v);
+    m->weights = memcpy(zeroed(4 * rows * INPUTS), p->weights[alone], 4 * rows * INPUTS);
+    m->node_map = zeroed(sizeof *m->node_map * (size_t)p->node_rows), m->byte_map = zeroed(sizeof *m->byte_map * 1024);
+    for (int level = 0; level < LEVELS; level++) { /* they begin as what comes in */
+        int32_t value = p->squash[(level - 16) * 128 + LIMIT] >> 2;
+        for (int row = 0; row < p->node_rows; row++) m->node_map[row][level] = value;
+        for (int row = 0; row < 1024; row++) m->byte_map[row][level] = value;
+    }
+    return m;
+}
+
+static int is_one_of(const char *some, int byte) { return byte && strchr(some, byte) != NULL; }
+
+static int class_of(int byte) {
+    static const char *const some[] = {",;:.", "\"'", "([{<", ")]}>", "=+*", "/\\", "-_", "\t"};
+    if (byte == '\n' || byte == ' ') return byte == ' ';
+    if (byte >= '0' && byte <= '9') return 2;
+    if (byte >= 128 || (byte >= 'a' && byte <= 'z')) return byte >= 128 ? 5 : 3;
+    if (byte >= 'A' && byte <= 'Z') return 4;
+    for (int k = 0; k < 8; k++) {
+        if (is_one_of(some[k], byte)) return 6 + k;
+    }
+    return 14;
+}
+
+/* In each context the slots of a node and of the two levels below it lie on one line of eight. */
+static void find_lines(Memory *m, int node) {
+    u64 salt = (u64)(node + 1) * 0x9E3779B97F4A7C15;
+    for (int k = 0; k < CONTEXTS; k++) {
+        u64 hash = (m->hashes[k] ^ salt) * 0xBF58476D1CE4E5B9;
+        hash ^= hash >> 32;
+        m->line[k] = m->slots + (size_t)k * (m->mask + 1) + (hash & m->mask & ~(u64)7);
+        m->check[k] = (u32)(hash >> 40) & 0x7FFFF;
+    }
+    m->place = 1;
+}
+
+/* Hashes of the contexts of the next token of a stream, the tokens that they predict, and the sets of weights. */
 static void open_token(Memory *m, int stream, int position) {
     const Stream *of = m->of + stream;
-    const int32_t *history = m->history + (size_t)stream * m->length + position;
-    u64 last[7], *h = m->hashes;
-    for (int back = 1; back < 7; back++) last[back] = back <= position ? (u64)history[-back] + 1 : 0;
-    u64 pair = mix(last[1], last[2]), triple = mix(pair, last[3]), fourfold = mix(triple, last[4]);
-    u64 above = (u64)of->lines[!of->current][clamp(of->column, 0, LINE_BYTES - 1)];
-    h[0] = mix(last[1], 1);
-    h[1] = mix(pair, 2);
-    h[2] = mix(of->word, of->word_before + 3);
+    const int32_t *history = m->history + (size_t)stream * (size_t)m->length + position;
+    u64 last[5] = {0}, s = (u64)stream, *h = m->hashes, above = 0, three = 0, first = 0;
+    int up = !of->current, column = (int)clamp(of->column, 0, LINE_BYTES - 1);
+    for (int back = 1; back < 5 && back <= position; back++) last[back] = (u64)history[-back] + 1;
+    m->stream = stream, m->position = position, m->node = m->depth = m->cost = 0;
+    m->decision_rate = SLOW + (int64_t)(FAST - SLOW) * 2000 / (2000 + m->decisions);
+    if (column < of->line_length[up]) above = (u64)of->line_token[up][column];
+    int under = of->field_number < of->field_count[up]; /* whether the line above has this field, too */
+    for (int i = 0, place = under ? of->field_start[up][of->field_number] + of->field_offset : 0; under && i < 3; i++, place++) {
+        three = three * 256 + (place < of->line_length[up] ? of->line_byte[up][place] : 0);
+    }
+    first = three >> 16;
+    u64 pair = mix(last[1], last[2]), skipped = mix(last[2], last[3]), triple = mix(pair, last[3]);
+    u64 top = of->bracket_count ? of->brackets[(of->bracket_count - 1) % BRACKETS] : 0;
+    h[0] = mix(last[1], 1), h[1] = mix(pair, 2), h[2] = mix(of->word, of->word_before + 3);
     h[3] = mix(mix(above, last[1]), 4);
     h[4] = mix(mix((u64)of->field_number, of->field), of->beginning + 5);
     h[5] = mix(of->word, 6);
-    h[6] = m->alone ? mix(triple, 7) : mix((u64)stream, 9);
-    h[7] = m->alone ? mix(mix(last[2], last[3]), 8) : mix(mix(of->word, (u64)(stream >> 2)), 10);
-    h[8] = mix(fourfold, 11);
-    h[9] = mix(mix(mix(fourfold, last[5]), last[6]), 12);
-    for (int k = 0; k < 2; k++) {
-        u64 entry = m->followers[k * (m->mask + 1) + (h[8 + k] & m->mask)];
-        int64_t length = of->match_length[k], known = entry >> 48 == h[8 + k] >> 48 && entry & 255;
-        m->candidates[k].token = known ? (int)(entry >> 8 & 0xFFFFFFFF) : -1;
-        m->candidates[k].confidence = (int)clamp(entry & 255, 0, 63);
-        m->candidates[2 + k].token = of->match_place[k] >= 0 ? m->history[of->match_place[k]] : -1;
-        m->candidates[2 + k].confidence = (int)(length < 16 ? length : clamp(16 + ((length - 16) >> 2), 0, 31));
+    h[6] = m->alone ? mix(triple, 7) : mix(s, 9);
+    h[7] = m->alone ? mix(skipped, 8) : mix(mix(of->word, s >> 2), 10);
+    h[8] = m->alone ? mix(mix(triple, last[4]), 13) : mix(skipped, 8);
+    h[9] = mix(of->masked & 0xFFFFFFFF, 15), h[10] = mix(of->masked, 26);
+    h[11] = mix(mix(of->masked & 0xFFFFFF, s + ((u64)(position >> 9) << 20)), 39);
+    h[12] = mix(mix(three, (u64)of->equals_above * 256 + (u64)of->last), 20);
+    h[13] = mix(mix(of->number, of->field), 31), h[14] = mix(of->line, 17), h[15] = mix(mix(top, last[1]), 24);
+    find_lines(m, 0);
+    m->follower_key = mix(mix(of->masked, three), 54);
+    u64 entry = m->followers[m->follower_key & m->mask];
+    int known = entry >> 48 == m->follower_key >> 48 && entry & 0xFFFF;
+    m->candidates[0].token = known ? (int)(entry >> 16 & 0xFFFFFFFF) : -1;
+    m->candidates[0].confidence = (int)clamp(entry & 0xFFFF, 0, 63);
+    for (int k = 0; k < MATCHES; k++) {
+        const Match *match = of->match + k;
+        int length = match->length, missed = 32 + 8 * (int)clamp(match->misses - 1, 0, 3) + (int)clamp(length, 0, 7);
+        int sure = length < 16 ? length : (int)clamp(16 + ((length - 16) >> 2), 0, 31);
+        m->candidates[1 + k].token = match->row < 0 ? -1 : m->history[(size_t)match->row * (size_t)m->length + match->column];
+        m->candidates[1 + k].confidence = match->misses ? missed : sure;
     }
+    int class = class_of(of->last), before = class_of(of->before_last), field = (int)clamp(of->field_number, 0, FIELDS - 1);
+    const int base[SETS] = {0, NODE_ROW, COSTS_ROW + of->costs, TOP_ROW + class * 128, BYTE_ROW + of->last * 4,
+                            CLASSES_ROW + (before * 16 + class) * 4, FIELD_ROW + field * 8,
+                            ABOVE_ROW + (class * 16 + class_of((int)first)) * 3};
+    memcpy(m->base, base, sizeof base);
+    m->final = 0;
+    if (m->candidates[2].token >= 0) m->final = 4 + (int)clamp(m->candidates[2].confidence >> 3, 0, 3);
+    else if (m->candidates[1].token >= 0) m->final = 1 + (int)clamp(m->candidates[1].confidence >> 3, 0, 2);
 }
 
-/* The slot of a node in a context: of two neighbours that which has its check, else the one that has seen less. */
-static u64 *find_slot(const Memory *m, int k, u64 salt) {
-    u64 mixed = (m->hashes[k] ^ salt) * 0xBF58476D1CE4E5B9;
-    mixed ^= mixed >> 32;
-    u64 check = mixed >> 40 & 0xFFFF, *slot = m->slots + k * (m->mask + 1) + (mixed & m->mask);
-    u64 *other = m->slots + k * (m->mask + 1) + ((mixed & m->mask) ^ 1);
-    if ((*slot & 0xFFFF) == check) return slot;
-    if ((*other & 0xFFFF) == check) return other;
-    if ((*other >> 16 & 255) < (*slot >> 16 & 255)) slot = other;
-    *slot = (u64)32768 << 48 | check;
+/* The slot of a place on a line, or its neighbour; else that of the two which has seen less is taken over. */
+static u64 *find_slot(u64 *line, u32 line_check, int place) {
+    u32 check = (line_check + (u32)place * 0x9E37) & 0xFFFF;
+    u64 *slot = line + ((u32)place ^ line_check >> 16), *other = line + ((u32)place ^ line_check >> 16 ^ 1);
+    if ((*slot & 0xFFFF) != check) {
+        if ((*other & 0xFFFF) == check) return other;
+        if ((*other >> 16 & 255) < (*slot >> 16 & 255)) slot = other;
+        *slot = check;
+    }
+    if (!(*slot >> 16 & 255)) *slot = (u64)1 << 63 | check; /* fresh: probability 1/2, no correction */
     return slot;
 }
 
-/* The probability of "right" at a node, of 2^24; odds: the model's log-odds. */
-static u64 predict(Memory *m, int node, int depth, int64_t odds) {
+static int32_t correction_of(u64 slot) { return (int32_t)((slot >> 24 & 0x3FFFF) ^ 0x20000) - 0x20000; }
+static int by_depth(int depth, int second, int third) { return depth == 0 ? 0 : depth < second ? 1 : depth < third ? 2 : 3; }
+
+/* The probability of "right" at the node, of 2^24; odds: the model's log-odds. */
+static u32 predict(Memory *m, int64_t odds) {
     const int32_t *stretch = m->p->stretch;
-    u64 salt = (u64)(node + 1) * 0x9E3779B97F4A7C15;
-    int64_t *counters = m->inputs + 1, *predictions = counters + COUNTERS, *corrections = predictions + PREDICTIONS;
-    int seen = 0, made[PREDICTIONS], final = 0;
-    m->inputs[0] = odds;
+    int64_t *counters = m->inputs + 1, *candidates = counters + COUNTERS, *corrections = candidates + CANDIDATES;
+    int seen = 0, shallow = (int)clamp(m->depth, 0, 7), quarter = by_depth(m->depth, 4, 8), third = by_depth(m->depth, 3, 7);
+    m->inputs[0] = clamp(odds, -LIMIT, LIMIT), m->inputs[INPUTS - 1] = BIAS;
     for (int k = 0; k < COUNTERS; k++) {
-        u64 entry = *(m->chosen[k].slot = k < CONTEXTS ? find_slot(m, k, salt) : m->unigram + node);
-        int count = entry >> 16 & 255, takes_part = count || k == CONTEXTS;
-        int level = (int)clamp((stretch[entry >> 52] + 2112) >> 7, 0, 32);
+        u64 *slot = m->chosen[k].slot = k < CONTEXTS ? find_slot(m->line[k], m->check[k], m->place) : m->unigram + m->node;
+        int count = *slot >> 16 & 255, level = (int)clamp((stretch[*slot >> 52] + 2112) >> 7, 0, LEVELS - 1);
+        m->chosen[k].trust = count || k == CONTEXTS ? &m->learnt.certainty[k][count][level] : NULL;
+        counters[k] = m->chosen[k].trust ? stretch[*m->chosen[k].trust >> 10] : 0;
         seen += count && k < CONTEXTS;
-        m->chosen[k].takes_part = takes_part, m->chosen[k].level = level;
-        counters[k] = takes_part ? stretch[m->learnt.certainty[k][count][level] >> 8] : 0;
-        corrections[k] = (int16_t)(entry >> 32) >> 2;
+        if (k < CORRECTED || k == CONTEXTS) corrections[k < CORRECTED ? k : CORRECTED] = (correction_of(*slot) + 8) >> 4;
     }
-    for (int k = 0; k < PREDICTIONS; k++) {
-        int token = m->candidates[k].token, level = depth < 7 ? depth : 7;
-        predictions[k] = 0;
-        if (!(made[k] = token >= 0)) continue;
-        int value = stretch[m->learnt.hit_rate[k][m->candidates[k].confidence][level] >> 8];
-        m->candidates[k].level = level, m->candidates[k].right = m->p->path[token] >> depth & 1;
-        predictions[k] = m->candidates[k].right ? value : -value;
+    for (int k = 0; k < CANDIDATES; k++) {
+        int token = m->candidates[k].token;
+        candidates[k] = 0;
+        if (token < 0) continue;
+        m->candidates[k].held = &m->learnt.hit_rate[k][m->candidates[k].confidence][shallow];
+        m->candidates[k].right = m->p->path[token] >> m->depth & 1;
+        int value = stretch[*m->candidates[k].held >> 10];
+        candidates[k] = m->candidates[k].right ? value : -value;
     }
-    m->own[0] = m->learnt.sets[seen * 4 + made[0] + 2 * made[1] + (depth ? 0 : 64)];
-    m->own[1] = m->nodes[node];
-    if (made[3]) final = 4 + (int)clamp(m->candidates[3].confidence >> 3, 0, 3);
-    else if (made[2]) final = 1 + (int)clamp(m->candidates[2].confidence >> 3, 0, 2);
-    m->final = m->learnt.final[final];
-    m->result = 0;
-    for (int mixer = 0; mixer < 2; mixer++) {
-        int64_t total = 0;
-        for (int i = 0; i < INPUTS; i++) total += m->own[mixer][i] * m->inputs[i];
-        m->mixed[mixer] = clamp(total >> 16, -LIMIT, LIMIT);
-        m->result += m->final[mixer] * m->mixed[mixer];
+    int node_row = m->p->node_row[m->node];
+    const int offset[SETS] = {seen + (m->depth ? 0 : COUNTERS), node_row, 0, node_row < 127 ? node_row : 127,
+                              quarter, third, shallow, quarter < 2 ? quarter : 2};
+    for (int set = 0; set < SETS; set++) m->row[set] = m->base[set] + offset[set];
+    int64_t both = 1 << 19;
+    for (int group = 0; group < 2; group++) { /* four sets are summed up, and learn from the error of the sum */
+        int64_t sum = 2048;
+        for (int set = 4 * group; set < 4 * group + 4; set++) {
+            const int32_t *weights = m->weights[m->row[set]];
+            for (int i = 0; i < INPUTS; i++) sum += (weights[i] >> 16) * m->inputs[i];
+        }
+        m->group[group] = clamp(sum >> 12, -LIMIT, LIMIT);
+        both += m->learnt.final[m->final][group] * m->group[group];
     }
-    m->result = clamp(m->result >> 16, -LIMIT, LIMIT);
-    return (u64)clamp(m->p->squash[m->result + LIMIT], 64, TOTAL - 64);
+    m->mixed = clamp(both >> 20, -LIMIT, LIMIT), m->point = (int)clamp(m->mixed + 2048, 0, 4095);
+    m->map[0] = m->node_map[node_row] + (m->point >> 7);
+    m->map[1] = m->byte_map[m->of[m->stream].last * 4 + third] + (m->point >> 7);
+    int64_t part = m->point & 127, mapped = 0;
+    for (int k = 0; k < 2; k++) mapped += m->map[k][0] * (128 - part) + m->map[k][1] * part;
+    return (u32)(m->share = (int)clamp((m->p->squash[m->mixed + LIMIT] >> 1) + (mapped >> 7), 64, TOTAL - 64));
 }
 
-/* Moves everything that took part in the last prediction towards the answer. */
-static void learn(Memory *m, int right) {
-    const int32_t *squash = m->p->squash + LIMIT, goal = right ? 1048575 : 0;
-    int64_t answer = (int64_t)right << 24, error = (answer - squash[m->result]) >> 8;
-    int64_t rate = 400 + (4000 - 400) * 2000 / (2000 + ++m->decisions);
-    for (int mixer = 0; mixer < 2; mixer++) {
-        int64_t own = ((answer - squash[m->mixed[mixer]]) >> 8) * rate;
-        m->final[mixer] += (int32_t)((m->mixed[mixer] * error * 60) >> 24);
-        for (int i = 0; i < INPUTS; i++) {
-            int64_t moved = m->own[mixer][i] + ((m->inputs[i] * own + (1 << 23)) >> 24);
-            m->own[mixer][i] = (int32_t)clamp(moved, -(1 << 22), 1 << 22);
+/* Moves everything that took part in the last prediction towards the answer; returns the next node, or ~token. */
+static int learn(Memory *m, int right) {
+    const int32_t *squash = m->p->squash + LIMIT;
+    int64_t answer = (int64_t)right << 24, error = (answer - squash[m->mixed]) >> 8, goal = right ? (1 << 22) - 1 : 0;
+    m->cost += m->p->cost[(right ? m->share : TOTAL - m->share) >> 12];
+    for (int group = 0; group < 2; group++) {
+        int32_t *final = &m->learnt.final[m->final][group];
+        *final = (int32_t)clamp(*final + ((m->group[group] * error * 60 + (1 << 19)) >> 20), -(1 << 24), 1 << 24);
+        int64_t own = answer - squash[m->group[group]];
+        for (int set = 4 * group; set < 4 * group + 4; set++) {
+            int *uses = m->uses + m->row[set];
+            int64_t rate = SLOW + (FAST - SLOW) * 60 / (60 + *uses);
+            int64_t step = (own * (rate > m->decision_rate ? rate : m->decision_rate) + (1 << 21)) >> 22;
+            int32_t *weights = m->weights[m->row[set]];
+            for (int i = 0; i < INPUTS; i++) weights[i] = (int32_t)clamp(weights[i] + m->inputs[i] * step, -WEIGHT_LIMIT, WEIGHT_LIMIT);
+            *uses += *uses < 4095;
         }
     }
-    for (int k = 0; k < COUNTERS; k++) {
-        u64 entry = *m->chosen[k].slot;
-        int64_t probability = entry >> 48, correction = (int16_t)(entry >> 32), count = entry >> 16 & 255;
-        int32_t *trust = &m->learnt.certainty[k][count][m->chosen[k].level];
-        if (m->chosen[k].takes_part) *trust += (goal - *trust) >> 6;
-        probability += floor_div(((right ? 65535 : 0) - probability) * 2, 2 * count + 3);
-        int64_t wrong = (answer - squash[clamp(m->inputs[0] + (correction >> 2), -LIMIT, LIMIT)]) >> 8;
-        correction = clamp(correction + floor_div(wrong * 500, (2 * count + 3) << 12), -32768, 32767);
-        count = count < 30 ? count + 1 : 30;
-        *m->chosen[k].slot = (entry & 0xFFFF) | count << 16 | (u64)(correction & 0xFFFF) << 32 | (u64)probability << 48;
+    for (int i = 0, part = m->point & 127; i < 4; i++) {
+        int32_t *value = m->map[i / 2] + i % 2;
+        *value += (int32_t)(((goal - *value) * ((i % 2 ? part : 128 - part) * 5) + 16384) >> 15);
     }
-    for (int k = 0; k < PREDICTIONS; k++) {
+    for (int k = 0; k < COUNTERS; k++) {
+        u64 slot = *m->chosen[k].slot;
+        int count = slot >> 16 & 255, divisor = 2 * count + 3, rate = (2 * 65536 + count + 1) / divisor;
+        int64_t probability = (int64_t)(slot >> 42), correction = 0;
+        if (m->chosen[k].trust) *m->chosen[k].trust += (int32_t)((goal - *m->chosen[k].trust + 64) >> 7);
+        if (k < CORRECTED || k == CONTEXTS) {
+            correction = correction_of(slot);
+            int64_t wrong = answer - squash[clamp(m->inputs[0] + ((correction + 8) >> 4), -LIMIT, LIMIT)];
+            correction += (wrong * ((32000 + count + 1) / divisor) + (1 << 23)) >> 24;
+            correction = clamp(correction, -16 * LIMIT, 16 * LIMIT);
+        }
+        probability += ((goal - probability) * rate + 32768) >> 16;
+        count = count < 30 ? count + 1 : 30;
+        *m->chosen[k].slot = (u64)probability << 42 | ((u64)correction & 0x3FFFF) << 24 | (u64)count << 16 | (slot & 0xFFFF);
+    }
+    for (int k = 0; k < CANDIDATES; k++) {
         if (m->candidates[k].token < 0) continue;
-        int32_t *held = &m->learnt.hit_rate[k][m->candidates[k].confidence][m->candidates[k].level];
         int holds = m->candidates[k].right == right;
-        *held += ((holds ? 1048575 : 0) - *held) >> 6;
+        *m->candidates[k].held += (int32_t)(((holds ? (1 << 22) - 1 : 0) - *m->candidates[k].held + 64) >> 7);
         if (!holds) m->candidates[k].token = -1;
     }
+    m->node = (right ? m->p->right : m->p->left)[m->node], m->place = 2 * m->place + right, m->decisions++, m->depth++;
+    if (m->node >= 0 && m->depth % 3 == 0) find_lines(m, m->node);
+    return m->node;
 }
 
-/* Follows the match of a stream, or looks for one that ends at a position. */
-static void follow_match(Memory *m, int stream, int position, int k) {
-    Stream *of = m->of + stream;
-    const int32_t *history = m->history, *newest = history + (size_t)stream * m->length + position;
-    int64_t place = of->match_place[k], length = of->match_length[k] + 1;
-    int least = k ? 8 : 4;
-    place = place >= 0 && history[place] == *newest ? place + 1 : -1;
-    if (position + 1 >= least) {
-        u64 key = 99;
-        for (int back = 0; back < least; back++) key = mix(key, (u64)newest[-back]);
-        int64_t *head = m->match_heads + k * (m->mask + 1) + (key & m->mask), same = 0;
-        if (place < 0 && *head >= 0) {
-            int64_t most = clamp((*head - 1) % m->length, 0, position);
-            while (same < 32 && same <= most && history[*head - 1 - same] == newest[-same]) same++;
-            if (same >= least) place = *head, length = same;
+/* Follows a match of a stream through a miss or two, or looks for one that ends here. */
+static void follow_match(Memory *m, Match *match, int least, u32 *head) {
+    int64_t length = m->length, here = m->stream * length + m->position;
+    const int32_t *history = m->history, *newest = history + here;
+    int hit = 0;
+    if (match->row >= 0) {
+        const int32_t *there = history + match->row * length + match->column;
+        hit = *there == *newest;
+        if (hit) {
+            match->misses = ++match->length >= 16 ? 0 : match->misses;
+        } else if (match->misses < 16 && (match->misses || match->length >= least)) {
+            int skips = match->misses && match->column + 1 < length && there[1] == *newest;
+            int stays = match->misses && !skips && match->column > 0 && there[-1] == *newest;
+            match->column += skips - stays, match->length = skips || stays, match->misses += !skips && !stays;
+        } else {
+            match->row = -1;
         }
-        *head = (int64_t)stream * m->length + position + 1;
+        match->column++;
     }
-    int64_t row = place / m->length, column = place % m->length; /* what lies there must have been coded already */
-    if (row >= m->streams || column > position || (column == position && row > stream)) place = -1;
-    of->match_place[k] = place, of->match_length[k] = place < 0 ? 0 : length;
+    if (head) {
+        int64_t place = (int64_t)*head - 1, own = match->row < 0 ? -1 : match->row * length + match->column, same = 0;
+        if (place > 0 && (own < 0 || (match->misses && (!hit || place != own)))) {
+            int64_t most = clamp((place - 1) % length, 0, m->position < 31 ? m->position : 31);
+            while (same <= most && history[place - 1 - same] == newest[-same]) same++;
+            if (same >= least) *match = (Match){(int)((place - 1) / length), (int)((place - 1) % length) + 1, (int)same, 0};
+        }
+        *head = (u32)(here + 2);
+    }
+    int column = match->column; /* what lies there must have been coded */
+    if (match->row < 0 || column >= length || column > m->position || (column == m->position && match->row > m->stream)) {
+        *match = (Match){-1, column, 0, 0};
+    }
+}
+
+/* Brackets, and tags as brackets. */
+static void read_bracket(Stream *of, int byte) {
+    enum { TEXT, NAME, ATTRIBUTES, CLOSING };
+    u64 pushed = is_one_of("([{", byte) ? mix((u64)byte, of->word_before) | 1 : 0;
+    int popped = is_one_of(")]}", byte);
+    if (byte == '<') {
+        of->tag_state = NAME, of->tag = 0;
+    } else if (of->tag_state == NAME) {
+        if (byte == '/' && !of->tag) of->tag_state = CLOSING;
+        else if (byte == '>') of->tag_state = TEXT, pushed = of->tag;
+        else if (is_one_of(" \n/", byte)) of->tag_state = ATTRIBUTES;
+        else of->tag = mix(of->tag, (u64)byte);
+    } else if (byte == '>') {
+        if (of->tag_state == ATTRIBUTES && of->before_last != '/') pushed = of->tag;
+        popped = of->tag_state == CLOSING, of->tag_state = TEXT;
+    }
+    if (pushed) of->brackets[of->bracket_count % BRACKETS] = pushed, of->bracket_count += of->bracket_count < 1000;
+    else if (popped && of->bracket_count) of->bracket_count--;
+}
+
+static void read_byte(Stream *of, int byte, int token) {
+    int line = of->current, up = !line, digit = byte >= '0' && byte <= '9', lower = byte | 32, place = LINE_BYTES;
+    int ends = byte == '\n' || is_one_of("\t \",:;<>|", byte);
+    int letter = byte >= 128 || (lower >= 'a' && lower <= 'z');
+    if (of->column < LINE_BYTES) {
+        of->line_token[line][of->column] = token + 1, of->line_byte[line][of->column] = (u8)byte;
+        of->line_length[line] = of->column + 1;
+    }
+    if (!letter && of->word) of->word_before = of->word;
+    of->word = letter ? mix(of->word, (u64)(byte < 128 ? lower : byte)) : 0;
+    if (!digit || !of->after_digit) of->masked = of->masked << 8 | (u64)(digit ? '0' : byte); /* a number is one 0 */
+    if (digit) of->number = (of->after_digit ? of->number : 0) * 10 + (u64)(byte - '0' + 1);
+    of->line = mix(of->line, (u64)byte);
+    of->after_digit = digit, of->before_last = of->last, of->last = byte;
+    read_bracket(of, byte);
+    if (ends && of->field_number < FIELDS) of->field_count[line] = of->field_number + 1;
+    if (byte == '\n') {
+        of->column = of->field_number = of->line_length[up] = of->field_count[up] = of->field_start[up][0] = 0;
+        of->beginning = of->number = of->line = 0, of->current = up;
+    } else {
+        if (of->column < 2) of->beginning = of->beginning * 256 + (u64)byte;
+        of->column += of->column < LINE_BYTES;
+        if (ends && of->field_number < FIELDS && ++of->field_number < FIELDS) of->field_start[line][of->field_number] = of->column;
+    }
+    if (of->field_number < of->field_count[up]) place = of->field_start[up][of->field_number] + of->field_offset;
+    of->equals_above = ends || (of->equals_above && place < of->line_length[up] && of->line_byte[up][place] == byte);
+    of->field = ends ? 0 : mix(of->field, (u64)byte);
+    of->field_offset = ends ? 0 : of->field_offset + (of->field_offset < LINE_BYTES);
 }
 
 /* Takes the token into the history, the followers, the matches and the line and word at hand. */
-static void close_token(Memory *m, int stream, int position, int token) {
-    Stream *of = m->of + stream;
-    m->history[(size_t)stream * m->length + position] = token;
-    for (int k = 0; k < 2; k++) {
-        u64 key = m->hashes[CONTEXTS + k], *entry = m->followers + k * (m->mask + 1) + (key & m->mask);
-        u64 follower = *entry >> 8 & 0xFFFFFFFF, count = *entry & 255, same = follower == (u64)token;
-        if (*entry >> 48 == key >> 48 && count && (same || count > 4)) {
-            count = !same ? count >> 2 : count < 250 ? count + 1 : 250;
-        } else {
-            follower = (u64)token, count = 1;
-        }
-        *entry = key >> 48 << 48 | follower << 8 | count;
+static void close_token(Memory *m, int token) {
+    Stream *of = m->of + m->stream;
+    int32_t *newest = m->history + (size_t)m->stream * (size_t)m->length + m->position;
+    u64 *entry = m->followers + (m->follower_key & m->mask), tag = m->follower_key >> 48;
+    u64 kept = *entry >> 16 & 0xFFFFFFFF, count = *entry & 0xFFFF, same = kept == (u64)token, key = 99;
+    *newest = token;
+    if (*entry >> 48 == tag && count && (same || count > 4)) count = !same ? count >> 2 : count < 250 ? count + 1 : 250;
+    else kept = (u64)token, count = 1;
+    *entry = tag << 48 | kept << 16 | count;
+    for (int k = 0, back = 0; k < MATCHES; k++) {
+        int least = 4 << k, is_long = m->position + 1 >= least;
+        for (; is_long && back < least; back++) key = mix(key, (u64)newest[-back]);
+        follow_match(m, of->match + k, least, is_long ? m->heads[k] + (key & m->mask) : NULL);
     }
-    for (int k = 0; k < 2; k++) follow_match(m, stream, position, k);
-    for (u32 i = m->p->byte_start[token]; i < m->p->byte_start[token + 1]; i++) {
-        int byte = m->p->bytes[i], lower = byte | 32;
-        if (of->column < LINE_BYTES) of->lines[of->current][of->column] = token + 1;
-        if (byte >= 128 || (lower >= 'a' && lower <= 'z')) {
-            of->word = mix(of->word, (u64)(byte < 128 ? lower : byte));
-        } else {
-            if (of->word) of->word_before = of->word;
-            of->word = 0;
-        }
-        if (byte == '\n') {
-            of->column = of->field_number = 0, of->field = of->beginning = 0;
-            of->current = !of->current;
-            memset(of->lines[of->current], 0, sizeof of->lines[0]);
-        } else {
-            if (of->column++ < 2) of->beginning = of->beginning * 256 + (u64)byte;
-            if (byte && strchr("\t \",:;<>|", byte)) of->field_number++, of->field = 0;
-            else of->field = mix(of->field, (u64)byte);
-        }
-    }
+    of->costs = (of->costs << 2 | (m->cost < 77 ? 0 : m->cost < 384 ? 1 : m->cost < 1280 ? 2 : 3)) & 63;
+    for (u32 i = m->p->byte_start[token]; i < m->p->byte_start[token + 1]; i++) read_byte(of, m->p->bytes[i], token);
 }
 
 /* 1024 ln(value) for 1 <= value <= 2^24, up to a constant. */
@@ -739,22 +826,20 @@ static int read_token(Memory *m, Coder *coder, int stream, int position, const i
     int node = 0, leaf = 0;
     u32 whole = TOTAL, below = 0;
     int64_t odds = 0;
-    open_token(m, stream, position);
-    for (int depth = 0; node >= 0; depth++) {
+    for (open_token(m, stream, position); node >= 0;) {
         int middle = p->middle[node];
         if (!m->alone) {
             below = 0;
             for (int i = leaf; i < middle; i++) below += (u32)frequency[p->order[i]];
             odds = (logarithm(p, whole - below) - logarithm(p, below)) >> 2;
         }
-        u64 share = predict(m, node, depth, odds);
+        u32 share = predict(m, odds);
         int right = reach(coder) >= TOTAL - share;
         narrow(coder, right ? TOTAL - share : 0, right ? share : TOTAL - share);
-        learn(m, right);
         leaf = right ? middle : leaf, whole = right ? whole - below : below;
-        node = right ? p->right[node] : p->left[node];
+        node = learn(m, right);
     }
-    close_token(m, stream, position, ~node);
+    close_token(m, ~node);
     return ~node;
 }
 
@@ -830,14 +915,48 @@ static void check_index(Bytes *b, size_t begin, u32 (*sizes)[2], u32 count, cons
     if (number32(end) != (u32)digest || number32(end + 4) != (u32)(digest >> 32)) fail("the digest is wrong");
 }
 
+/* Decodes a payload of any kind to the text, of exactly size bytes. */
+static void read_payload(const Params *p, int kind, int adaptive, Bytes payload, u32 tokens, u32 streams, u8 *text, u32 size) {
+    int has_tokens = kind == MODEL || kind == MODEL_AND_MEMORY || kind == MEMORY;
+    if (kind == ZSTD) fail("a frame is compressed with zstd, which this program does not decode: use llmzip");
+    if (kind != STORED && !has_tokens) fail("a frame is of a kind that this program does not know");
+    if (adaptive && has_tokens && kind != MEMORY) fail("a frame needs a model and there is none: the archive is damaged");
+    if (!has_tokens && payload.size != size) fail("a stored frame has another size: it is damaged");
+    if (has_tokens) read_tokens(p, kind, payload, (int)tokens, (int)streams, text, size);
+    else memcpy(text, payload.data, size);
+}
+
+static const char other_model[] = "the archive was made with another model, or by an earlier llmzip";
+
+/* A member of one small frame, after its first byte. */
+static void read_short_member(const Params *p, Bytes *b) {
+    const u8 *head = take(b, 3);
+    int kind = head[0] & 7, adaptive = head[0] < 8;
+    if (memcmp(head + 1, adaptive ? p->adaptive : p->fingerprint, 2)) fail(other_model);
+    u32 original = varint(b, kind != STORED, 65535), packed = varint(b, 0, 65535), tokens = 0;
+    if (kind != STORED && kind != ZSTD) tokens = varint(b, 1, original);
+    u32 fields = (u32)(b->data + b->at - head + 1), check = number32(take(b, 4));
+    const u8 *payload = take(b, packed);
+    u8 *text = malloc(original + 1);
+    if (!text) fail("out of memory");
+    read_payload(p, kind, adaptive, (Bytes){payload, packed, 0}, tokens, 1, text, original);
+    if (check != crc32(crc32(crc32(0, text, original), head - 1, fields), payload, packed)) fail("the archive is damaged");
+    if (fwrite(text, 1, original, stdout) != original) fail("the output cannot be written");
+    free(text);
+}
+
 static void read_member(const Params *p, Bytes *b) {
     size_t begin = b->at, size = 0;
-    const u8 *head = take(b, 3);
-    if (memcmp(head, "\xf8lz", 3)) fail(begin ? "something follows the archive" : "this is not an llmzip archive");
+    const u8 *head = take(b, 1);
+    if (*head == 0xF9) {
+        read_short_member(p, b);
+        return;
+    }
+    if (*head != 0xF8 || memcmp(take(b, 2), "lz", 2)) fail(begin ? "something follows the archive" : "this is no llmzip archive");
     int version = *take(b, 1), name_size = *take(b, 1);
-    if (version < 1 || version > 3) fail("the format's version is newer than this program, or 0");
+    if (version < 1 || version > 4) fail("the format's version is newer than this program, or 0");
     const u8 *name = take(b, (size_t)name_size), *fingerprint = take(b, 6);
-    if (version == 3 && name_size >= 6 && !memcmp(name, "float/", 6)) take(b, varint(b, 0, 1024));
+    if (version >= 3 && name_size >= 6 && !memcmp(name, "float/", 6)) take(b, varint(b, 0, 1024));
     u32 check = crc16(head, (size_t)(b->data + b->at - head));
     const u8 *stated = take(b, 2);
     if (!name_size || check != (u32)(stated[0] | stated[1] << 8)) fail("the header is damaged");
@@ -846,29 +965,20 @@ static void read_member(const Params *p, Bytes *b) {
     u8 *text = NULL;
     for (;; count++) {
         size_t start = b->at;
-        int kind = *take(b, 1), streams = 0, tokens = 0;
-        int has_tokens = kind == MODEL || kind == MODEL_AND_MEMORY || kind == MEMORY;
+        int kind = *take(b, 1), has_tokens = kind != STORED && kind != ZSTD;
         if (kind == END && count > 1) fail("the index is missing");
         if (kind == INDEX) check_index(b, start, sizes, count, text, size);
         if (kind == INDEX || kind == END) break;
-        if (kind > MEMORY) fail("a frame is of a kind that this program does not know");
         u32 original = varint(b, 1, has_tokens ? 1 << 21 : 1 << 24), packed = varint(b, 0, (1 << 24) + (1 << 16));
-        if (has_tokens) tokens = (int)varint(b, 1, original);
-        if (has_tokens) streams = (int)varint(b, 1, (u64)clamp(tokens, 1, MOST_STREAMS));
+        u32 tokens = has_tokens ? varint(b, 1, original) : 0;
+        u32 streams = has_tokens ? varint(b, 1, tokens < MOST_STREAMS ? tokens : MOST_STREAMS) : 0;
         u32 fields = (u32)(b->at - start);
         const u8 *checks = take(b, 8), *payload = take(b, packed);
         if (number32(checks) != crc32(crc32(0, b->data + start, fields), payload, packed)) fail("a frame is damaged");
-        if (kind == ZSTD) fail("a frame is compressed with zstd, which this program does not decode: use llmzip");
+        if (has_tokens && memcmp(fingerprint, adaptive ? p->adaptive : p->fingerprint, 6)) fail(other_model);
         text = realloc(text, size + original), sizes = realloc(sizes, (count + 1) * sizeof *sizes);
         if (!text || !sizes) fail("out of memory");
-        if (kind == STORED) {
-            if (packed != original) fail("a stored frame has another size: it is damaged");
-            memcpy(text + size, payload, original);
-        } else {
-            if (memcmp(fingerprint, adaptive ? p->adaptive : p->fingerprint, 6)) fail("the archive was made with another model");
-            if (adaptive && kind != MEMORY) fail("a frame needs a model and there is none: the archive is damaged");
-            read_tokens(p, kind, (Bytes){payload, packed, 0}, tokens, streams, text + size, original);
-        }
+        read_payload(p, kind, adaptive, (Bytes){payload, packed, 0}, tokens, streams, text + size, original);
         if (number32(checks + 4) != crc32(0, text + size, original)) fail("a frame decodes to something else");
         if (fwrite(text + size, 1, original, stdout) != original) fail("the output cannot be written");
         sizes[count][0] = (u32)(b->at - start), sizes[count][1] = original;

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from llmzip.engine.tables import Rotary, exp_table, sigmoid_table
 from llmzip.engine.weights import ENGINE_VERSION, Layer, Linear, Weights, load_weights, quantise_rows
 from llmzip.errors import ModelError
-from llmzip.memory.mixing import Vocabulary
-from llmzip.memory.tables import logarithm_table, squash_table
+from llmzip.memory import MEMORY_VERSION
+from llmzip.memory.mixing import vocabulary_of
+from llmzip.memory.tables import cost_table, logarithm_table, squash_table, stretch_table
+from llmzip.memory.tree import TokenTree
 from llmzip.predictors import ADAPTIVE, load_embedded
 from llmzip.predictors.exact import load_exact
 from llmzip.standalone.layout import HEADER, LAYOUT_VERSION, MAGIC, Matrix, joined
@@ -32,7 +34,7 @@ def params_of(folder: Path, name: str) -> bytes:
         raise ModelError(f"the name {name!r} is longer than 64 bytes: rename the folder")
     header = np.zeros((), HEADER)
     header["magic"], header["layout"], header["engine"] = MAGIC, LAYOUT_VERSION, ENGINE_VERSION
-    header["memory"] = 1
+    header["memory"] = MEMORY_VERSION
     header["sizes"] = (
         shape.vocabulary_size,
         shape.hidden_size,
@@ -55,13 +57,16 @@ def params_of(folder: Path, name: str) -> bytes:
         exp_table().astype("<i4"),
         sigmoid_table().astype("<f4"),
         squash_table().astype("<i4"),
+        stretch_table().astype("<i4"),
         logarithm_table().astype("<i4"),
+        cost_table().astype("<i4"),
         Rotary(shape.head_dim, shape.rope_theta).doublings().astype("<f8"),
     ]
     for matrix in _matrices(weights):
         sections += [matrix.integers, matrix.scale.astype("<f4")]
     starts = np.cumsum([0, *map(len, tokens)]).astype("<u4")
     sections += [starts, np.frombuffer(b"".join(tokens), np.uint8)]
+    sections += _tree_sections(vocabulary_of(tokens).tree)
     for alone in (False, True):
         sections += _memory_sections(tokens, alone)
     return joined(header, sections)
@@ -83,7 +88,20 @@ def _plain(linear: Linear) -> Matrix:
     return Matrix(np.ascontiguousarray(linear.parts[0].T).astype(np.int8), linear.scale)
 
 
+def _tree_sections(tree: TokenTree) -> list[NDArray[np.generic]]:
+    """Leaves, nodes, and the answers on the way to each token, the first in the lowest bit."""
+    if tree.depth > 32:
+        raise ModelError("the tree of these tokens is too deep for run.c: decode with llmzip itself")
+    token_of_step = np.repeat(np.arange(len(tree.order)), np.diff(tree.path_start))
+    steps = np.arange(len(tree.path_bit)) - tree.path_start[token_of_step]
+    answers = tree.path_bit.astype(np.uint64) << steps.astype(np.uint64)
+    paths = np.zeros(len(tree.order), np.uint64)
+    np.add.at(paths, token_of_step, answers)
+    nodes = (tree.order, tree.middle, tree.left, tree.right, tree.node_row)
+    return [*(part.astype("<i4") for part in nodes), paths.astype("<u4")]
+
+
 def _memory_sections(tokens: tuple[bytes, ...], alone: bool) -> list[NDArray[np.generic]]:
-    state = Vocabulary(tokens).first_state(alone=alone)
-    learnt = [state.certainty, state.hit_rate, state.final_weights, state.weights[0, :128]]
-    return [state.unigram, np.concatenate([part.ravel() for part in learnt]).astype("<i4"), state.weights[1]]
+    state = vocabulary_of(tokens).beginning(alone=alone)
+    learnt = [part.astype("<i4").ravel() for part in (state.certainty, state.hit_rate, state.final_weights)]
+    return [state.unigram.astype("<u8"), np.concatenate(learnt), state.weights.astype("<i4")]

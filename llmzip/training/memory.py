@@ -1,8 +1,8 @@
 """Learns the memory's first state: ``python -m llmzip.training.memory small nano --text DATA --work FOLDER``.
 
 The memory reads many short documents, each from the state learnt so far, and the state moves a step towards what each
-document makes of it (Reptile, arXiv 1803.02999): what documents have in common stays. Steps shrink; at first all nodes
-of the tree share their weights, so that rare ones start from the common ones. The file is for the tokenizer of the
+document makes of it (Reptile, arXiv 1803.02999): what documents have in common stays. Steps shrink; at first all rows
+of a set of weights share them, so that rare ones start from the common ones. The file is for the tokenizer of the
 models named, which take turns, so that one state serves all. Prints to standard error. Nothing imports it.
 """
 
@@ -17,9 +17,10 @@ import typer
 from numpy.typing import NDArray
 
 from llmzip.frames import STREAM_TOKENS, choose_streams, with_model
-from llmzip.memory import first_state, kernels
-from llmzip.memory.first_state import FirstState
-from llmzip.memory.mixing import Memory, Vocabulary, constant_state
+from llmzip.memory import MEMORY_VERSION, first_state, layout
+from llmzip.memory.layout import Beginning
+from llmzip.memory.mixing import Memory, Vocabulary
+from llmzip.memory.native import Native
 from llmzip.predictor import ExactContext, Predictor
 from llmzip.predictors import load_predictor
 from llmzip.training.structured import make_structured
@@ -92,15 +93,7 @@ def first_unigram(tables: list[NDArray[np.int64]], vocabulary: Vocabulary) -> ND
     right = np.bincount(tree.path_node, visits * tree.path_bit, size)
     probability = np.rint(65536 * right / np.maximum(reached, 1e-12)).clip(64, 65536 - 64)
     probability[size - 1] = 32768  # there is no such node
-    slots: NDArray[np.uint64] = probability.astype(np.uint64) << np.uint64(48)
-    return slots | (np.uint64(first_state.UNIGRAM_COUNT) << np.uint64(16))
-
-
-def node_visits(table: NDArray[np.int64], vocabulary: Vocabulary) -> NDArray[np.float64]:
-    """[vocabulary]: how often each node is passed on the way to the tokens."""
-    counts = np.bincount(table.ravel(), minlength=vocabulary.size)
-    visits = np.repeat(counts, np.diff(vocabulary.tree.path_start))
-    return np.bincount(vocabulary.tree.path_node, visits, vocabulary.size).astype(np.float64)
+    return layout.unigram_slots(probability.astype(np.int64) << (layout.PROBABILITY_BITS - 16))
 
 
 LEARNT = ("weights", "final_weights", "certainty", "hit_rate")
@@ -108,11 +101,11 @@ LEARNT = ("weights", "final_weights", "certainty", "hit_rate")
 
 def learn_state(
     samples: list[tuple[NDArray[np.int64], NDArray[np.int16] | None]], vocabulary: Vocabulary, seed: int
-) -> FirstState:
+) -> Beginning:
     """The first state for documents like the samples: (tokens, log-odds of a model, or None where there is none)."""
     alone = samples[0][1] is None
     unigram = first_unigram([table for table, _ in samples], vocabulary)
-    constants = constant_state(vocabulary.size, alone=alone)
+    constants = layout.constant_beginning(vocabulary.size, vocabulary.tree.node_rows, alone=alone)
     average = {name: getattr(constants, name).astype(np.float64) for name in LEARNT}
     order = np.random.default_rng(seed)
     for number, (first_step, last_step, tied) in enumerate(PASSES):
@@ -120,26 +113,32 @@ def learn_state(
         for place, index in enumerate(order.permutation(len(samples))):
             step = first_step * (last_step / first_step) ** (place / len(samples))
             table, odds = samples[index]
-            start = FirstState(**{name: np.rint(average[name]).astype(np.int32) for name in LEARNT}, unigram=unigram)
-            memory = Memory(vocabulary, table.size, len(table), alone=alone, first=start)
+            memory = Memory(vocabulary, table.size, len(table), alone=alone, first=_rounded(average, unigram))
             bits -= float(np.log2(memory.intervals(table, odds)[1] / 2.0**24).sum()) / table.size
-            learnt = memory.learnt()
+            assert isinstance(memory.network, Native)  # the definition would take days
+            learnt, uses = memory.network.learnt()
             for name in LEARNT:
                 move = getattr(learnt, name) - average[name]
                 if tied and name == "weights":
-                    visits = node_visits(table, vocabulary)
-                    move[1] = visits @ move[1] / visits.sum()
+                    for rows in first_state.set_rows(len(move)):
+                        move[rows] = uses[rows] @ move[rows] / max(1, uses[rows].sum())
                 average[name] += step * move
         name = "alone" if alone else "with a model"
         print(f"{name}, reading {number + 1}: {bits / len(samples):.4f} bits a token", file=sys.stderr)
-    return FirstState(**{name: np.rint(average[name]).astype(np.int32) for name in LEARNT}, unigram=unigram)
+    return _rounded(average, unigram)
+
+
+def _rounded(average: dict[str, NDArray[np.float64]], unigram: NDArray[np.uint64]) -> Beginning:
+    weights, final = (np.rint(average[name]).astype(np.int32) for name in LEARNT[:2])
+    certainty, hits = (np.rint(average[name]).astype(np.uint32) for name in LEARNT[2:])
+    return Beginning(weights, final, certainty, hits, unigram)
 
 
 def main(
     models: Annotated[list[str], typer.Argument(help="Rungs or folders with one tokenizer, which take turns.")],
     text: Annotated[Path, typer.Option(help="Folder of shard-*.jsonl.bz2; the last shard is not read.")],
     work: Annotated[Path, typer.Option(help="Folder that keeps what the models say of the documents.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")] = first_state.PATH,
+    out: Annotated[Path, typer.Option(help="The file to write.")] = first_state.PATHS[MEMORY_VERSION],
     shards: Annotated[int, typer.Option(help="How many shards to read.")] = 3,
     seed: Annotated[int, typer.Option(help="For the choice and order of the documents.")] = 1,
     threads: Annotated[int, typer.Option(help="CPU threads; 0 for all.")] = 0,
@@ -168,7 +167,7 @@ def main(
         "model": learn_state(list(samples), vocabulary, seed),
         "alone": learn_state([(table.reshape(1, -1), None) for table, _ in samples], vocabulary, seed),
     }
-    first_state.write(states, predictors[0].token_bytes, kernels.WEIGHT_SETS, out)
+    first_state.write(states, predictors[0].token_bytes, out)
     print(f"{out}: {out.stat().st_size:,} bytes", file=sys.stderr)
 
 
