@@ -62,7 +62,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(RUNGS["nano"], folder / "checkpoint")
     found = run([*gate_command(), "--update-baseline", "--explain"], folder)
     assert found.returncode == 0, found.stderr
-    assert "is the new baseline: commit it" in found.stderr
+    assert found.stderr == "" and (folder / "baseline.json").is_file()  # the step asks for quiet
     return folder
 
 
