@@ -7,6 +7,7 @@ import pytest
 from commands import run
 from conftest import SAMPLE, write_model
 from family_material import write_family
+from hub_material import FAMILIES, HOSTILE_MIX
 
 from llmzip import compress, decompress, load_predictor
 from llmzip.archive import Frame
@@ -106,6 +107,15 @@ def test_large_vocabularies_are_coded_in_two_symbols(tmp_path: Path, family: str
     for token, weight in zip(tokens[0], weights, strict=True):
         assert steps.next_weights()[0, token] == weight
         steps.append(np.array([token]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hostile_text_comes_back_through_every_family_of_tokenizers(tmp_path: Path, family: str) -> None:
+    pytest.importorskip("transformers")
+    predictor = load_predictor(str(write_family(tmp_path / "model", "qwen3", family=family)))
+    assert isinstance(predictor, WidePredictor)
+    for streams in (1, 4):
+        assert decoded(coded(predictor, HOSTILE_MIX, streams), predictor) == HOSTILE_MIX
 
 
 def test_logits_are_those_that_are_coded(folder: Path) -> None:
