@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import struct
 import types
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,28 @@ def test_damaged_gguf_files_are_refused(file: Path, tmp_path: Path) -> None:
             load_predictor(str(path))
         except ModelError as error:
             assert "\n" not in str(error) and ": " in str(error)
+
+
+def test_lengths_that_no_file_could_hold_end_at_once(tmp_path: Path) -> None:
+    """A reader that believed them would work for hours."""
+
+    def text(value: str) -> bytes:
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    start = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1)
+    lists = [text("x") + struct.pack("<IIQ", 9, kind, 1 << 40) + bytes(100) for kind in (0, 8, 9, 10)]
+    entries = [
+        struct.pack("<Q", 1 << 60),
+        text("x") + struct.pack("<IQ", 8, 1 << 60),
+        text("x") + struct.pack("<I", 99),
+    ]
+    files = [start + rest for rest in lists + entries]
+    files += [struct.pack("<4sIQQ", b"GGUF", 3, 0, 1 << 60), struct.pack("<4sIQQ", b"GGUF", 1, 0, 0)]
+    for number, data in enumerate(files):
+        path = tmp_path / f"{number}.gguf"
+        path.write_bytes(data)
+        with pytest.raises(ModelError, match="damaged, or no GGUF file"):
+            open_checkpoint(path)
 
 
 def test_what_a_gguf_file_cannot_be_is_refused_with_the_remedy(file: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmzip.checkpoints import Checkpoint
+from llmzip.checkpoints.gguf_header import check_metadata
 from llmzip.checkpoints.gguf_tokenizer import tokenizer_text
 from llmzip.errors import ModelError
 
@@ -89,6 +90,7 @@ def open_gguf(path: Path) -> Checkpoint:
             f"{path} is a GGUF file, and the package to read it is missing: pip install 'llmzip[gguf]'"
         ) from None
     try:
+        check_metadata(path)
         return _File(path, gguf.GGUFReader(path), gguf).checkpoint()
     except ModelError:
         raise
