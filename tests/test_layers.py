@@ -60,7 +60,7 @@ MAY_IMPORT = {
     "bench": ABOVE_CODEC,
     "probes": ABOVE_CODEC | {"bench"},
     "training": BELOW_PREDICTORS
-    | {"archive", "stored_tensors", "memory", "engine", "predictors", "frames", "scoring", "codec"},
+    | {"archive", "stored_tensors", "memory", "engine", "predictors", "frames", "scoring", "codec", "probes"},
     "cli": ABOVE_CODEC | {"bench", "probes", "levels"},
     "__main__": {"cli"},
 }

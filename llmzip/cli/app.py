@@ -20,6 +20,7 @@ from llmzip.cli import (
     info,
     models,
     probe,
+    sweep,
 )
 from llmzip.cli.command import Command
 from llmzip.cli.habits import with_command
@@ -99,5 +100,6 @@ app.command(cls=Command, short_help="Show what models cost, and what training am
 app.command(cls=Command, short_help="Colour a text by what each token costs.")(heatmap.heatmap)
 app.command(cls=Command, short_help="Decode random bits into text.")(dream.sample)
 app.command(cls=Command, short_help="Draw the curve from dream to lossless.")(dream.rate)
+app.command(cls=Command, short_help="Measure the checkpoints of a run.")(sweep.sweep)
 app.add_typer(probe.app, name="probe", short_help="Measure what a model knows, in bits.")
 app.add_typer(corpora.app, name="corpora", short_help="List and fetch public corpora.")

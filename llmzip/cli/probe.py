@@ -169,3 +169,53 @@ def tuned(
     models = (model_named(base, offline=offline), model_named(model, offline=offline))
     work = partial(measure, *models, texts, kinds=kinds, before=before.encode(), after=after.encode(), seed=seed)
     show(work, inputs=[file, model, base], as_json=as_json, html=html, svg=svg, force=force)
+
+
+@app.command(cls=Command, short_help="Does it know facts the other way round?")
+def reversal(
+    model: Model,
+    file: Text = None,
+    seed: Seed = 0,
+    offline: Offline = False,
+    as_json: Json = False,
+    html: Page = None,
+    svg: Picture = None,
+    force: Force = False,
+) -> None:
+    """Compare what questions tell the model about answers, forwards and backwards; made-up facts without FILE."""
+    from llmzip.probes import facts
+    from llmzip.probes.reversal import measure, read_facts
+
+    if file is None:
+        name, found = "made-up facts", facts.made_up(30, seed=seed)
+    else:
+        name, data = read_file(file, "")
+        found = read_facts(data, name)
+    work = partial(measure, model_named(model, offline=offline), found, name, seed=seed)
+    show(work, inputs=[file, model], as_json=as_json, html=html, svg=svg, force=force)
+
+
+@app.command(cls=Command, short_help="Which parts hold how many bits?")
+def ablation(
+    model: Model,
+    file: Text = None,
+    part: Annotated[str, typer.Option(metavar="PART", help="layer, attention, mlp or head.")] = "layer",
+    replacement: Annotated[str, typer.Option("--by", metavar="HOW", help="zero, mean or resample.")] = "mean",
+    seed: Seed = 0,
+    offline: Offline = False,
+    as_json: Json = False,
+    html: Page = None,
+    svg: Picture = None,
+    force: Force = False,
+) -> None:
+    """Replace each part of the model in turn and say what FILE then costs more; and read each layer as the last."""
+    from llmzip.probes import ablation as probe
+
+    if part not in probe.PARTS:
+        raise UsageError(f"--part {part!r} is none: use {', '.join(probe.PARTS)}")
+    if replacement not in probe.REPLACEMENTS:
+        raise UsageError(f"--by {replacement!r} is none: use {', '.join(probe.REPLACEMENTS)}")
+    name, data = read_file(file, "text.txt")
+    predictor = model_named(model, offline=offline, as_float=True)
+    work = partial(probe.measure, predictor, data, name, part=part, replacement=replacement, seed=seed)
+    show(work, inputs=[file, model], as_json=as_json, html=html, svg=svg, force=force)

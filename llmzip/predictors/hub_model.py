@@ -56,6 +56,11 @@ class HubModel:
         """Most tokens of context, the start token included."""
         self.row_bytes = self._bytes_a_token(shape) * self.window
 
+    @property
+    def module(self) -> Any:
+        """The model of transformers itself, for whoever hooks into it."""
+        return self._model
+
     def environment(self) -> dict[str, str]:
         """What the arithmetic of one and the same model is known to depend on, named for people."""
         import transformers
