@@ -174,6 +174,22 @@ def test_commands_say_what_is_missing(tmp_path: Path) -> None:
     assert run_command("probe", "calibration", "adaptive").returncode == 4
 
 
+def test_compare_reads_documents_of_probes(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one", "other", "third")]
+    made = finding()
+    changed = finding(figures=(figure("rate", Interval(2.0, 1.9, 2.1), "bits"),))
+    for file, document in zip(files, (made, changed, finding(probe="another")), strict=True):
+        file.write_text(document.to_json(), encoding="utf-8")
+    result = run_command("compare", files[0], files[1])
+    assert result.returncode == 0 and "* rate: 1 -> 2 bits" in result.stdout.decode()
+    same = json.loads(run_command("compare", files[0], files[0], "--json").stdout)
+    assert [change["apart"] for change in same["changes"]] == [False, False]
+    assert run_command("compare", files[0], files[2]).returncode == 3
+    files[1].write_text("{}", encoding="utf-8")
+    assert run_command("compare", files[0], files[1]).returncode == 2
+    assert b"Traceback" not in run_command("compare", files[1], files[0]).stderr
+
+
 def test_demonstrations_are_there() -> None:
     for name in ("text.txt", "preference.jsonl", "scaling.csv"):
         assert demonstration(name)[1]

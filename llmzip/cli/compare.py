@@ -35,10 +35,15 @@ def compare(
 ) -> None:
     """Compare two results of llmzip bench, or baselines: what grew beyond the tolerance, and where.
 
+    Documents of one probe are compared figure by figure, without a verdict.
+
     Exit code 1 where something did, 3 where the two do not measure the same thing.
     """
     from llmzip.bench import gate
+    from llmzip.cli.finding import compare_findings
 
+    if compare_findings(before, after, as_json=as_json):
+        return
     targets = parse_exports(exports)
     export_paths = [path for _, path in targets]
     check_targets(export_paths, [before, after])

@@ -1,6 +1,8 @@
 """What a probe found, shown: figures in a terminal, a document, a page or a picture. Only ``cli`` imports it."""
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +10,7 @@ import typer
 
 from llmzip.cli.files import open_source, open_target
 from llmzip.cli.messages import STANDARD
-from llmzip.errors import UsageError
+from llmzip.errors import DocumentError, UsageError
 from llmzip.targets import check_targets
 
 if TYPE_CHECKING:
@@ -65,6 +67,36 @@ def show(
         finding = measure()
         drawn = page(finding) if html is not None else picture(finding)
         file.write(drawn.encode("utf-8", "backslashreplace"))
+
+
+def compare_findings(before: Path, after: Path, *, as_json: bool) -> bool:
+    """Prints what two documents of a probe say, figure by figure. False where the first is no such document."""
+    from llmzip.documents import Header, decode, read_bytes
+    from llmzip.probes.record import HEADER, REMEDY, Finding, changes
+
+    if not before.is_file():
+        return False
+    data = read_bytes(before, remedy=REMEDY)
+    try:
+        is_finding = decode(data, Header, str(before)).schema == HEADER.schema
+    except DocumentError:
+        return False
+    if not is_finding:
+        return False
+    one = Finding.from_json(data, str(before))
+    other = Finding.from_json(read_bytes(after, remedy=REMEDY), str(after))
+    found = changes(one, other)
+    if as_json:
+        typer.echo(json.dumps({"probe": one.probe, "changes": [asdict(change) for change in found]}, indent=2))
+        return True
+    from llmzip.bench.heatmap import visible
+    from llmzip.probes.picture import cell_in_words
+
+    typer.echo(f"probe {one.probe}; * where the intervals do not meet, or the values differ and have none")
+    for change in found:
+        values = f"{cell_in_words(change.before)} -> {cell_in_words(change.after)} {change.unit}".rstrip()
+        typer.echo(f"{'*' if change.apart else ' '} {visible(change.name)}: {values}")
+    return True
 
 
 def _in_terminal(finding: "Finding") -> str:
