@@ -1,11 +1,12 @@
-"""Made the golden archives of format version 2; those of version 1 were made by the version that wrote them.
+"""Made v2-memory with the first version of the memory, and v4-memory-2 with the second.
 
-Run once; it refuses to overwrite what is there.
+Run once for each; it refuses to overwrite what is there. Those of format version 1 were made by what wrote them.
 """
 
 from pathlib import Path
 
 from llmzip import archive, frames
+from llmzip.memory import MEMORY_VERSION
 from llmzip.predictors.exact import ExactPredictor, load_exact
 
 HERE = Path(__file__).resolve().parent
@@ -31,7 +32,7 @@ def memory_archive(text: bytes, predictor: ExactPredictor) -> bytes:
 
 def main() -> None:
     """Writes the archive beside this file."""
-    path = HERE / "v2-memory.llmz"
+    path = HERE / f"v{archive.FORMAT_VERSION}-memory-{MEMORY_VERSION}.llmz"
     if path.exists():
         raise SystemExit("the golden archives exist: they are never written anew")
     predictor = load_exact(HERE / "model", "golden", engine="numpy", threads=1)
