@@ -65,6 +65,8 @@ def compile_library(command: list[str], target: Path, machine: str = "", extra: 
     """
     machine = machine or platform.machine().lower()
     sets = KERNELS.get(MACHINES.get(machine, machine), {"plain": ()})
+    if "ziglang" in command:  # it compiles for this very processor unless told not to
+        extra = ("-mcpu=baseline", *extra)
     with tempfile.TemporaryDirectory() as folder:
         running, objects = [], []
         for kernels, flags in sets.items():

@@ -6,6 +6,9 @@ int32_t runs_here(void);
 int32_t self_test(void);
 
 int32_t runs_here(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init(); /* no constructor does so in a library made by zig */
+#endif
 #if VNNI
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("bmi2");
