@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
-from llmzip.errors import DocumentError, LlmzipError
+from llmzip.errors import DocumentError, LlmzipError, UsageError
+from llmzip.sources import read_regular
 
 Record = TypeVar("Record")
 
@@ -107,12 +108,13 @@ def read_lines(path: Path, record_type: type[Record], *, remedy: str = RESTORE) 
 
 
 def read_bytes(path: Path, *, remedy: str = RESTORE, error: type[LlmzipError] = DocumentError) -> bytes:
-    """What the file holds, up to ``LARGEST_DOCUMENT_BYTES``."""
+    """What a regular file holds, up to ``LARGEST_DOCUMENT_BYTES``: a pipe would be waited for."""
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_DOCUMENT_BYTES + 1)
+        data = read_regular(path, LARGEST_DOCUMENT_BYTES + 1)
     except OSError as problem:
         raise error(f"{path} cannot be read ({problem.strerror}): {remedy}") from None
+    except UsageError as problem:
+        raise error(f"{path} cannot be read ({problem})") from None
     if len(data) > LARGEST_DOCUMENT_BYTES:
         raise error(f"{path} is larger than any such document ({LARGEST_DOCUMENT_BYTES:,} bytes): {remedy}")
     return data

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
 from shutil import which
 from typing import Any, Protocol
 
@@ -25,6 +24,7 @@ import zstandard
 from llmzip.bench.external import External
 from llmzip.bench.results import MeasuredCodec
 from llmzip.errors import ModelError, UsageError
+from llmzip.sources import read_regular
 
 REFERENCE = "zstd -19"
 """What ratios and break-even sizes are against."""
@@ -151,7 +151,7 @@ def primed_zstd(name: str, level: int, prefix: bytes) -> Classical:
 
 def _held(name: str) -> bytes:
     try:
-        if prefix := Path(name).read_bytes():
+        if prefix := read_regular(name):
             return prefix
         raise UsageError(f"--patch-from: {name} is empty: name another file")
     except OSError as error:

@@ -122,7 +122,7 @@ def account(
         print_whole(table, console)
     for entry in accounts:
         if entry.facts.sources:
-            console.print(_sources(entry.facts), soft_wrap=True)  # addresses stay whole
+            console.print(_sources(entry.facts), overflow="ignore", crop=False)  # addresses stay whole
 
 
 WHOLE = ("--parameters", "--receiver-bytes", "--training-tokens", "--original-bytes")

@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +29,7 @@ def sweep(
 ) -> None:
     """Measure checkpoints, such as FOLDER/step-*, in bits per byte of one text: a curve that --resume goes on with."""
     from llmzip.probes.sweep import measure, read_lines
+    from llmzip.sources import read_regular
     from llmzip.targets import append_text, check_targets, write_text
 
     name, data = read_file(text, "text.txt")
@@ -37,7 +37,7 @@ def sweep(
     if resume is not None:
         check_targets([resume], [part for part in (text, html, svg) if part])
         if os.path.exists(resume):
-            known = read_lines(Path(resume).read_bytes(), resume)
+            known = read_lines(read_regular(resume), resume)
             # A line that was cut short is made again.
             write_text(resume, "".join(_as_line(line) for line in known))
 

@@ -41,8 +41,11 @@ def print_whole(table: "Table", console: "Console") -> None:
     """
     from rich.measure import Measurement
 
-    unbounded = console.options.update(width=_UNBOUNDED)
-    if Measurement.get(console, unbounded, table).minimum <= console.width:
+    first, unbounded = table.columns[0], console.options.update(width=_UNBOUNDED)
+    own, first.width = first.width, min(_NARROWEST_NAME, max(len(str(cell)) for cell in [first.header, *first.cells]))
+    needed = Measurement.get(console, unbounded, table).maximum
+    first.width = own
+    if needed <= console.width:
         console.print(table)
         return
     names, *others = ([str(cell) for cell in column.cells] for column in table.columns)
@@ -56,3 +59,6 @@ def print_whole(table: "Table", console: "Console") -> None:
 
 
 _UNBOUNDED = 1 << 16
+
+_NARROWEST_NAME = 8
+"""Letters of a name before it is folded, where the terminal has no more room."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from llmzip.engine.weights import ACTIVATION_LIMIT, ENGINE_VERSION, EXACT_LIMIT, Layer, Linear, Shape, Weights
 from llmzip.errors import ModelError
 from llmzip.predictors.exact import ExactPredictor, make_model
+from llmzip.sources import read_regular
 from llmzip.standalone.layout import ALIGNMENT, HEADER, HEADER_BYTES, LAYOUT_VERSION, MAGIC, TABLE_BYTES, Matrix
 
 _LARGEST_BYTES = 1 << 30
@@ -69,9 +70,7 @@ def _damaged(path: Path) -> ModelError:
 def load_params(path: Path, *, threads: int = 0) -> ExactPredictor:
     """The predictor of a ``params.bin``. Raises ModelError where it is none, is damaged, or is of another version."""
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            raise ModelError(f"{path} is too large for a params.bin: name the file that llmzip export wrote")
-        content = path.read_bytes()
+        content = read_regular(path, _LARGEST_BYTES)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror}): check --params") from None
     if len(content) < HEADER_BYTES or not content.startswith(MAGIC):
