@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -122,7 +123,7 @@ def account(
         print_whole(table, console)
     for entry in accounts:
         if entry.facts.sources:
-            console.print(_sources(entry.facts), overflow="ignore", crop=False)  # addresses stay whole
+            typer.echo(fill(_sources(entry.facts), console.width, break_long_words=False, break_on_hyphens=False))
 
 
 WHOLE = ("--parameters", "--receiver-bytes", "--training-tokens", "--original-bytes")

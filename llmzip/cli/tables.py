@@ -41,11 +41,11 @@ def print_whole(table: "Table", console: "Console") -> None:
     """
     from rich.measure import Measurement
 
-    first, unbounded = table.columns[0], console.options.update(width=_UNBOUNDED)
-    own, first.width = first.width, min(_NARROWEST_NAME, max(len(str(cell)) for cell in [first.header, *first.cells]))
-    needed = Measurement.get(console, unbounded, table).maximum
-    first.width = own
-    if needed <= console.width:
+    for column in table.columns:
+        if column.no_wrap:  # Rich takes the longest word for what such a cell needs
+            cells = [str(cell) for cell in [column.header, *column.cells]]
+            column.min_width = max(len(line) for cell in cells for line in cell.split("\n"))
+    if Measurement.get(console, console.options.update(width=_UNBOUNDED), table).minimum <= console.width:
         console.print(table)
         return
     names, *others = ([str(cell) for cell in column.cells] for column in table.columns)
@@ -59,6 +59,3 @@ def print_whole(table: "Table", console: "Console") -> None:
 
 
 _UNBOUNDED = 1 << 16
-
-_NARROWEST_NAME = 8
-"""Letters of a name before it is folded, where the terminal has no more room."""
