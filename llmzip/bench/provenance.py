@@ -38,7 +38,7 @@ class Clock:
             "python": f"{platform.python_implementation()} {platform.python_version()}",
             "system": f"{platform.system()} {platform.release()}",
             "machine": platform.machine(),
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "threads": threads or os.cpu_count(),
             "byte_order": sys.byteorder,
@@ -53,7 +53,7 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's own name, where the system says it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
