@@ -36,11 +36,10 @@ KERNELS = {
             "-mprefer-vector-width=512",
         ),
     },
-    "aarch64": {"plain": (), "dotprod": ("-march=armv8.2-a+dotprod",)},
 }
-"""Compiler flags by processor and by the name of what is compiled with them; the last that runs is used."""
+"""Compiler flags by processor and by the name of what is compiled with them; of any other processor plain only."""
 
-MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
+MACHINES = {"amd64": "x86_64"}
 
 
 def compiler() -> list[str] | None:

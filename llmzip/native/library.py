@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 PATH = Path(__file__).with_name({"win32": "_native.dll", "darwin": "_native.dylib"}.get(sys.platform, "_native.so"))
 
-PREFERRED = ("vnni", "dotprod", "avx2", "plain")
+PREFERRED = ("vnni", "avx2", "plain")
 """Names of kernels, the fastest first."""
 
 
