@@ -34,11 +34,6 @@ class Leaves(NamedTuple):
     logarithm: NDArray[np.uint16]
     """[2048]: the memory's table."""
 
-    @property
-    def depth(self) -> int:
-        """Decisions of the longest way."""
-        return int(np.diff(self.path_start).max())
-
 
 class NativeModel:
     """Weights packed for the library's kernels; constant, so that threads may share it."""
@@ -46,7 +41,7 @@ class NativeModel:
     def __init__(self, weights: Weights, library: Library, leaves: Leaves | None = None) -> None:
         """leaves: where the memory will ask for log-odds. Raises ModelError where there is not enough memory."""
         shape = weights.shape
-        self.library, self.shape, self.leaves, self._weights = library, shape, leaves, weights
+        self.library, self.shape, self._weights = library, shape, weights
         linears = [weights.head]
         linears += [getattr(layer, name) for layer in weights.layers for name in Layer.__dataclass_fields__]
         kept: list[Any] = []
@@ -131,17 +126,6 @@ class NativeStreams:
             self._library.streams_intervals(self._handle, address(chosen), address(some), address(other))
             below[:, part], own[:, part] = some, other
         return below, own
-
-    def odds(self, tokens: NDArray[np.int64]) -> NDArray[np.int16]:
-        """[streams, n, depth] int16: the log-odds, in 1/256 nat, on the way to each token; needs ``leaves``."""
-        assert self._model.leaves is not None
-        odds = np.zeros((*tokens.shape, self._model.leaves.depth), np.int16)
-        for part in self._parts(tokens):
-            chosen = self._read(tokens[:, part])
-            some = np.zeros((*chosen.shape, odds.shape[2]), np.int16)
-            self._library.streams_odds(self._handle, address(chosen), odds.shape[2], address(some))
-            odds[:, part] = some
-        return odds
 
     def logits(self, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
         """[streams, n, vocabulary] float32, in nats: before each token, which is then seen."""

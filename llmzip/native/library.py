@@ -68,7 +68,6 @@ SIGNATURES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "streams_logits": (None, (c_void_p, c_int32, c_void_p)),
     "streams_frequencies": (None, (c_void_p, c_int32, c_void_p)),
     "streams_intervals": (None, (c_void_p, c_void_p, c_void_p, c_void_p)),
-    "streams_odds": (None, (c_void_p, c_void_p, c_int32, c_void_p)),
     "frame_create": (c_void_p, (c_void_p, c_void_p, c_void_p, c_int32, c_int32, c_int32, c_int32)),
     "frame_destroy": (None, (c_void_p,)),
     "frame_encode": (None, (c_void_p, c_void_p, c_int64)),
